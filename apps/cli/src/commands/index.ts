@@ -1,0 +1,4 @@
+export { runDemo } from "./demo.ts";
+export { runGroups } from "./groups.ts";
+export { runPci } from "./pci.ts";
+export { runSnapshot } from "./snapshot.ts";

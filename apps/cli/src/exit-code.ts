@@ -1,0 +1,22 @@
+/** What a command's exit says to scripts. */
+export const ExitCode = {
+  /** Nothing to report. */
+  Fine: 0,
+  /** Done, and something was found: a difference, a conflict. */
+  Finding: 1,
+  /** Bad input or arguments. */
+  BadInput: 2,
+  /** The input is good, but does not show enough to answer. */
+  NotEnough: 4,
+} as const;
+export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
+
+/** Ends a command with a message on standard error. The message says what to do next. */
+export class CommandError extends Error {
+  override readonly name = "CommandError";
+  readonly exitCode: ExitCode;
+  constructor(exitCode: ExitCode, message: string) {
+    super(message);
+    this.exitCode = exitCode;
+  }
+}

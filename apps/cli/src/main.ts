@@ -1,0 +1,105 @@
+#!/usr/bin/env node
+import { cac, type Command } from "cac";
+import packageJson from "../package.json" with { type: "json" };
+import { CommandError, ExitCode } from "./exit-code.ts";
+import { SOURCES } from "./input/sources.ts";
+import { loadCommands } from "./load-commands.ts";
+
+const EXAMPLES = `Examples:
+  $ iommu groups                                  IOMMU groups of this machine, and why
+  $ sudo iommu snapshot -o host.tar.gz            capture this machine for later, or for others
+  $ iommu groups --from host.tar.gz --compare     does the kernel agree with the rules?
+  $ lspci -D -nn -vvv | iommu groups --from -     from pasted text
+
+Exit codes: 0 fine, 1 a finding, 2 bad input or arguments, 4 not enough data.`;
+
+const cli = cac("iommu");
+
+const withFrom = (command: Command): Command => command.option("--from <source>", `read a host from ${SOURCES}; without it, this machine`).option("--json", "JSON on standard output, alone");
+
+/** Options given twice come as a list; none of ours may be. */
+const single = (options: Readonly<Record<string, unknown>>, name: string): string | undefined => {
+  const value = options[name];
+  if (value === undefined || typeof value === "string") return value;
+  if (typeof value === "number") return String(value);
+  throw new CommandError(ExitCode.BadInput, Array.isArray(value) ? `--${name} is given twice; give it once.` : `--${name} needs a value.`);
+};
+const flag = (options: Readonly<Record<string, unknown>>, name: string): boolean => options[name] === true;
+
+// Each command's code is loaded only when it runs: `--help` stays near the start-up time of Node itself.
+withFrom(cli.command("groups", "IOMMU groups with their devices, and why those are together"))
+  .option("--computed", "the partition this host's kernel makes with the IOMMU on, by the rules")
+  .option("--recorded", "the groups the kernel made, as captured")
+  .option("--compare", "where kernel and computation differ (exit 1 if they do)")
+  .option("--acs-override <list>", "UNSAFE what-if: pcie_acs_override= of patched kernels (downstream,multifunction,id:vvvv:dddd)")
+  .example("  $ iommu groups --from host.tar.gz")
+  .example("  $ iommu groups --from lspci.txt --computed --json")
+  .example("  $ iommu groups --compare && echo the rules explain this host")
+  .action(async (options: Record<string, unknown>) => {
+    const { runGroups } = await loadCommands();
+    process.exitCode = await runGroups({ from: single(options, "from"), computed: flag(options, "computed"), recorded: flag(options, "recorded"), compare: flag(options, "compare"), acsOverride: single(options, "acsOverride"), json: flag(options, "json") });
+  });
+
+withFrom(cli.command("pci [address]", "the PCI tree, or one function's configuration space, every field decoded"))
+  .example("  $ iommu pci --from host.tar.gz")
+  .example("  $ iommu pci 01:00.0 --from host.tar.gz")
+  .example("  $ iommu pci 0000:00:1c.0 --json")
+  .action(async (address: string | undefined, options: Record<string, unknown>) => {
+    const { runPci } = await loadCommands();
+    process.exitCode = await runPci(address, { from: single(options, "from"), json: flag(options, "json") });
+  });
+
+cli
+  .command("snapshot", "capture this machine: PCI, IOMMU groups, ACPI tables, kernel log; serial numbers and MAC addresses are left out")
+  .option("-o, --output <file>", "archive to write, .tar.gz")
+  .option("--root <folder>", "capture the host mounted here instead of this one")
+  .option("--json", "JSON on standard output, alone")
+  .example("  $ sudo iommu snapshot -o host.tar.gz")
+  .example("  $ iommu snapshot -o host.tar.gz       without root: says what is missing then")
+  .action(async (options: Record<string, unknown>) => {
+    const { runSnapshot } = await loadCommands();
+    process.exitCode = await runSnapshot({ output: single(options, "output"), root: single(options, "root") ?? "/", json: flag(options, "json") });
+  });
+
+cli
+  .command("demo", "this machine's IOMMU and groups; without one, those of a bundled host")
+  .example("  $ iommu demo")
+  .action(async () => {
+    const { runDemo } = await loadCommands();
+    process.exitCode = runDemo();
+  });
+
+cli.help((sections) => (cli.matchedCommand ? sections : [...sections.filter(({ title }) => title !== "For more info, run any command with the `--help` flag"), { body: EXAMPLES }]));
+cli.version(packageJson.version);
+
+// A reader that has seen enough (head, less) closes the pipe; that is no error.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit();
+});
+
+const complain = (message: string): void => {
+  process.stderr.write(`iommu: ${message}\n`);
+};
+
+try {
+  // "-" alone is standard input, for which the parser needs the form --from=-.
+  const args = process.argv.slice(2);
+  const joined = args.flatMap((arg, i) => (arg === "--from" && args[i + 1] === "-" ? ["--from=-"] : arg === "-" && args[i - 1] === "--from" ? [] : [arg]));
+  cli.parse([...process.argv.slice(0, 2), ...joined], { run: false });
+  if (cli.matchedCommand) await cli.runMatchedCommand();
+  else if (cli.options.help !== true && cli.options.version !== true) {
+    const unknown = cli.args[0];
+    if (unknown === undefined) cli.outputHelp();
+    else complain(`there is no command "${unknown}"; iommu --help lists them.`);
+    process.exitCode = ExitCode.BadInput;
+  }
+} catch (error) {
+  if (error instanceof CommandError) {
+    complain(error.message);
+    process.exitCode = error.exitCode;
+  } else if (error instanceof Error && error.name === "CACError") {
+    complain(`${error.message}; iommu ${cli.matchedCommandName ?? ""} --help shows what there is.`);
+    process.exitCode = ExitCode.BadInput;
+  } else throw error;
+}

@@ -1,0 +1,38 @@
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { reportGroups } from "@iommu-lab/host";
+import { bundledHosts, readBundled } from "@iommu-lab/host/bundled";
+import { chromium } from "playwright-core";
+import { build, preview } from "vite";
+import { describe, expect, test } from "vitest";
+
+const browserPath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+describe.skipIf(!existsSync(browserPath))("the built playground in Chromium", () => {
+  test("opens, shows the bundled host's groups, and asks the network for nothing else", async () => {
+    const outDir = "dist-test";
+    await build({ root, logLevel: "error", build: { outDir, emptyOutDir: true } });
+    const server = await preview({ root, logLevel: "error", build: { outDir }, preview: { port: 0, host: "127.0.0.1" } });
+    const browser = await chromium.launch({ executablePath: browserPath, args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking"] });
+    try {
+      const page = await browser.newPage();
+      const problems: string[] = [];
+      const requests: string[] = [];
+      page.on("pageerror", (error) => problems.push(error.message));
+      page.on("console", (message) => { if (message.type() === "error") problems.push(message.text()); });
+      page.on("request", (request) => { if (!request.url().startsWith("data:")) requests.push(new URL(request.url()).pathname); });
+      await page.goto(server.resolvedUrls?.local[0] ?? "");
+      const report = reportGroups(readBundled(bundledHosts[0].name));
+      await page.waitForSelector(".group");
+      expect(await page.locator(".group").count()).toBe(report.groups.length);
+      expect(await page.locator("main").innerText()).toContain("0000:01:00.0");
+      expect(problems).toEqual([]);
+      expect(requests.filter((path) => path !== "/" && !path.startsWith("/assets/"))).toEqual([]);
+      await page.screenshot({ path: `${root}${outDir}/page.png`, fullPage: true });
+    } finally {
+      await browser.close();
+      await server.close();
+    }
+  }, 60_000);
+});

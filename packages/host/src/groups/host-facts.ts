@@ -1,0 +1,194 @@
+import { compareAddresses, formatAddress, type FunctionAddress } from "@iommu-lab/pci-bus";
+import { findCapability, findExtendedCapability } from "@iommu-lab/pci-bus/capabilities";
+import { isIntelPchRootPort, kernelVersion, PortType, predictAcsControl, type AcsFacts, type AcsOverride, type FunctionFacts, type GroupingPolicy } from "@iommu-lab/pci-bus/groups";
+import { parseCommandLine, type IommuParameters } from "../kernel/command-line.ts";
+import { readAcsLog, type AcsLog } from "../kernel/kernel-log.ts";
+import type { HostFunction, HostSnapshot } from "../snapshot.ts";
+import { coverageByDmar, coverageByIvrs, type Coverage } from "./iommu-coverage.ts";
+
+/** What the group engine is asked about a host, and what was taken for granted on the way. */
+export interface HostFacts {
+  readonly facts: readonly FunctionFacts[];
+  readonly policy: GroupingPolicy;
+  /** Whether ACS control is what the source shows, or what the kernel would set. */
+  readonly acs: "read" | "predicted";
+  /** Functions whose ACS control was predicted although the others' was read. */
+  readonly predicted: readonly FunctionAddress[];
+  /** Assumptions and peculiarities, a sentence each. */
+  readonly notes: readonly string[];
+}
+
+/** What a caller may add to a snapshot's own command line. */
+export interface HostFactsOptions {
+  /** Declares isolation that the hardware does not give. Unsafe. */
+  readonly override?: AcsOverride | undefined;
+}
+
+const u16 = (bytes: Uint8Array, at: number): number => (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8);
+const u32 = (bytes: Uint8Array, at: number): number => (u16(bytes, at) | (u16(bytes, at + 2) << 16)) >>> 0;
+
+const EXPRESS = 0x10;
+const ACS = 0x0d;
+const STATUS_CAPABILITIES = 0x10;
+
+const acsFromBytes = (config: Uint8Array, offset: number): AcsFacts => ({
+  offset,
+  capability: u16(config, offset + 4),
+  control: u16(config, offset + 6),
+  wide: { capability: u32(config, offset + 4), control: u32(config, offset + 8) },
+});
+
+/** Express type and ACS from configuration space, as far as the bytes reach. */
+const fromBytes = (f: HostFunction, config: Uint8Array, kind: HostSnapshot["kind"]): Pick<FunctionFacts, "portType" | "expressOffset" | "acs"> => {
+  if (config.length < 256) return (u16(config, 6) & STATUS_CAPABILITIES) === 0 ? { portType: "none", acs: "none" } : { portType: "unknown", acs: "unknown" };
+  const express = findCapability(config, EXPRESS);
+  if (express === 0) return { portType: "none", acs: "none" };
+  const portType = (u16(config, express + 2) >> 4) & 0xf;
+  if (config.length >= 4096) {
+    const acs = findExtendedCapability(config, ACS);
+    return { portType, expressOffset: express, acs: acs === 0 ? "none" : acsFromBytes(config, acs) };
+  }
+  if (f.printed?.capabilitiesShown === "yes") return { portType, expressOffset: express, acs: f.printed.acs ?? "none" };
+  // A kernel that offers 256 bytes of a PCI Express function cannot reach the rest itself; a hex dump may just be short.
+  return { portType, expressOffset: express, acs: kind === "sysfs" ? "none" : "unknown" };
+};
+
+const fromPrint = ({ printed }: HostFunction): Pick<FunctionFacts, "portType" | "acs"> => {
+  if (printed?.capabilitiesShown !== "yes") return { portType: "unknown", acs: "unknown" };
+  return { portType: printed.portType ?? "none", acs: printed.acs ?? "none" };
+};
+
+const isBridge = (f: HostFunction): boolean => (f.config ? ((f.config[14] ?? 0) & 0x7f) === 1 : (f.classCode ?? 0) >>> 8 === 0x0604 || f.printed?.buses !== undefined);
+
+/** Header type bit 7, or a function number above 0 found by scanning; a text does not print the bit, siblings show it. */
+const isMultifunction = (f: HostFunction, slots: ReadonlyMap<number, number>): boolean => {
+  if (f.physicalFunction) return false;
+  if ((f.address.requester & 7) > 0) return true;
+  return f.config && f.config.length > 14 ? ((f.config[14] as number) & 0x80) !== 0 : (slots.get(slotKey(f)) ?? 0) > 1;
+};
+
+const slotKey = (f: HostFunction): number => f.address.domain * 0x2000 + (f.address.requester >> 3);
+
+const countSlots = (functions: readonly HostFunction[]): Map<number, number> => {
+  const slots = new Map<number, number>();
+  for (const f of functions) if (!f.physicalFunction) slots.set(slotKey(f), (slots.get(slotKey(f)) ?? 0) + 1);
+  return slots;
+};
+
+const PCH_NAME = /(?:5 Series\/3400|6 Series\/C200|7 Series\/C2\d\d|8 Series(?:\/C220)?|9 Series|Wildcat Point|Lynx Point|C600\/X79|C610\/X99).*PCI (?:Express )?Root Port/i;
+const SPT_NAME = /(?:Sunrise Point|Union Point|100 Series\/C230|200 Series|CM236|CM238).*PCI (?:Express )?Root Port/i;
+
+const familyOf = (f: HostFunction): FunctionFacts["family"] => {
+  if (f.device !== undefined || f.printed?.name === undefined) return undefined;
+  return SPT_NAME.test(f.printed.name) ? "intel-spt-root-port" : PCH_NAME.test(f.printed.name) ? "intel-pch-root-port" : "other";
+};
+
+/** Intel PCH root ports: the log's word, else bit 0 of RCBA in the LPC bridge (device 31) of the same bus; absent functions read all ones. */
+const pchQuirkOf = (f: HostFunction, functions: readonly HostFunction[], log: AcsLog, notes: Set<string>): FunctionFacts["pchQuirk"] => {
+  const said = log.pchQuirk.get(formatAddress(f.address));
+  if (said) return said;
+  const lpc = functions.find((g) => g.address.domain === f.address.domain && g.address.requester === ((f.address.requester & 0xff00) | 0xf8));
+  if (!lpc) return "enabled";
+  if (lpc.config && lpc.config.length >= 0xf4) return u32(lpc.config, 0xf0) & 1 ? "enabled" : "failed";
+  notes.add("Whether RCBA is enabled in the LPC bridge cannot be seen; Intel PCH root ports are predicted as the kernel finds them on every board that enables it.");
+  return "enabled";
+};
+
+const coverageOf = (snapshot: HostSnapshot, notes: Set<string>): ((f: HostFunction) => boolean) & { aliases?: Coverage["aliases"] } => {
+  const dmar = snapshot.acpi.get("DMAR");
+  const ivrs = snapshot.acpi.get("IVRS");
+  const graphicsOff = snapshot.commandLine !== undefined && parseCommandLine(snapshot.commandLine).intelIommu.includes("igfx_off");
+  const table = dmar ? coverageByDmar(dmar, snapshot.functions, graphicsOff) : ivrs ? coverageByIvrs(ivrs) : undefined;
+  for (const problem of table?.problems ?? []) notes.add(problem);
+  const aliases = table ? { aliases: table.aliases } : {};
+  if (snapshot.functions.some((f) => f.iommu !== undefined)) return Object.assign((f: HostFunction) => f.iommu !== undefined, aliases);
+  if (table) return Object.assign(table.covers, aliases);
+  notes.add(
+    snapshot.kind === "lspci"
+      ? "Which functions an IOMMU covers cannot be seen in this text; computed as if it covered every function but itself."
+      : snapshot.acpi.size > 0
+        ? "Firmware has no DMAR or IVRS table: no IOMMU is switched on. Computed as if one covered every function."
+        : "Which functions an IOMMU covers cannot be seen (no ACPI tables); computed as if it covered every function but itself.",
+  );
+  return (f) => (f.classCode ?? 0) >>> 8 !== 0x0806;
+};
+
+const WANTED = 0x1d;
+
+/** Whether the kernel had asked for ACS when the snapshot was made: its registers are then what the kernel left. */
+export const wasIommuOn = (snapshot: HostSnapshot): boolean => {
+  if (snapshot.groups || snapshot.iommus.length > 0 || snapshot.functions.some((f) => f.iommu !== undefined)) return true;
+  const said = readAcsLog(snapshot.dmesg).iommu;
+  if (said) return said === "yes";
+  return snapshot.kind === "lspci" && snapshot.functions.some((f) => f.printed?.acs?.control !== undefined && (f.printed.acs.control & WANTED) !== 0);
+};
+
+const versionOf = (release: string | undefined): number | undefined => {
+  const match = /^(\d+)\.(\d+)/.exec(release ?? "");
+  return match ? kernelVersion(Number(match[1]), Number(match[2])) : undefined;
+};
+
+const overrideOf = (parameters: IommuParameters, log: AcsLog, dmesg: string | undefined, options: HostFactsOptions, notes: Set<string>): AcsOverride | undefined => {
+  if (options.override) return options.override;
+  if (!parameters.override) return undefined;
+  if (log.overrideActive) return parameters.override;
+  notes.add(dmesg === undefined ? "pcie_acs_override= is given, but without the kernel log it cannot be seen whether this kernel has the patch; computed without it." : "pcie_acs_override= is given, but this kernel's log does not confirm it: the kernel has no such patch and ignores the option.");
+  return undefined;
+};
+
+/** The VMD endpoint behind functions of a VMD domain when the source has no path: the only Intel RAID function outside of it. */
+const vmdEndpoint = (f: HostFunction, functions: readonly HostFunction[]): FunctionAddress | undefined => {
+  if (f.address.domain < 0x10000) return undefined;
+  const candidates = functions.filter((g) => g.address.domain < 0x10000 && g.vendor === 0x8086 && (g.classCode ?? 0) >>> 8 === 0x0104);
+  return candidates.length === 1 ? candidates[0]?.address : undefined;
+};
+
+/** Turns a snapshot into the engine's facts. Nothing that the source does not show is filled in without a note. */
+export const hostFacts = (snapshot: HostSnapshot, options: HostFactsOptions = {}): HostFacts => {
+  const notes = new Set<string>();
+  const log = readAcsLog(snapshot.dmesg);
+  const parameters = parseCommandLine(snapshot.commandLine ?? "");
+  const coverage = coverageOf(snapshot, notes);
+  const slots = countSlots(snapshot.functions);
+  const ivrs = snapshot.acpi.has("IVRS") || (!snapshot.acpi.has("DMAR") && snapshot.functions.some((f) => (f.classCode ?? 0) >>> 8 === 0x0806));
+  const plain = snapshot.functions.map((f): FunctionFacts => {
+    const seen = f.config && f.config.length >= 64 && !(f.printed?.capabilitiesShown === "yes" && f.config.length < 256) ? fromBytes(f, f.config, snapshot.kind) : fromPrint(f);
+    const family = familyOf(f);
+    return {
+      address: f.address,
+      parent: f.parent,
+      physicalFunction: f.physicalFunction,
+      vendor: f.vendor,
+      device: f.device,
+      subsystemVendor: f.subsystemVendor,
+      subsystemDevice: f.subsystemDevice,
+      classCode: f.classCode,
+      multifunction: isMultifunction(f, slots),
+      bridge: isBridge(f),
+      ...seen,
+      translated: coverage(f),
+      aliases: coverage.aliases?.(f),
+      dmaFunction: f.dmaFunction ?? vmdEndpoint(f, snapshot.functions),
+      pchQuirk: seen.portType === PortType.RootPort && isIntelPchRootPort(f.vendor, f.device, family) ? pchQuirkOf(f, snapshot.functions, log, notes) : undefined,
+      family,
+    };
+  });
+  const on = wasIommuOn(snapshot);
+  const kernel = versionOf(snapshot.kernelRelease);
+  const predicted = predictAcsControl(plain, { noAts: parameters.noAts, parameters: kernel !== undefined && kernel < kernelVersion(6, 11) ? parameters.acs.filter((p) => p.set === 0) : parameters.acs });
+  const facts = on ? plain.map((f, i) => (isReadable(f) ? f : (predicted[i] as FunctionFacts))) : predicted;
+  const override = overrideOf(parameters, log, snapshot.dmesg, options, notes);
+  return {
+    facts,
+    policy: { ivrs, ...(kernel === undefined ? {} : { kernel }), ...(override ? { override } : {}) },
+    acs: on ? "read" : "predicted",
+    predicted: on ? plain.filter((f, i) => facts[i] !== f).map((f) => f.address).sort(compareAddresses) : [],
+    notes: [...notes],
+  };
+};
+
+/** ACS control can be judged as it stands: it is there, or nothing is to be predicted. */
+const isReadable = (f: FunctionFacts): boolean => {
+  if (typeof f.acs === "string" || f.acs.capability === undefined) return true;
+  return f.family === "intel-spt-root-port" || f.acs.wide === undefined ? !(f.vendor === 0x8086 && f.portType === PortType.RootPort && f.acs.wide === undefined && f.acs.control === 0) && f.acs.control !== undefined : true;
+};

@@ -1,0 +1,15 @@
+export { reportGroups, type GroupDifference, type GroupsMode, type GroupsReport, type ReportedGroup } from "./groups/groups-report.ts";
+export { hostFacts, wasIommuOn, type HostFacts, type HostFactsOptions } from "./groups/host-facts.ts";
+export { parseCommandLine, type IommuParameters } from "./kernel/command-line.ts";
+export type { LspciCapability, LspciFunction, LspciHost } from "./lspci/lspci-function.ts";
+export { SnapshotError, type HostFunction, type HostResource, type HostSnapshot, type MissingInput, type RecordedGroup } from "./snapshot.ts";
+export { hasSysfs, readSysfs } from "./sysfs/read-sysfs.ts";
+export { baseName, normalize, readText, realPath, type FileTree } from "./tree/file-tree.ts";
+export { MemoryTree } from "./tree/memory-tree.ts";
+export { isTar, readTar, TAR_LIMITS, type TarLimits } from "./tree/read-tar.ts";
+export { toBytes, toText } from "./tree/text.ts";
+export { looksLikeLspci, parseLspci } from "./lspci/parse-lspci.ts";
+export { lspciSnapshot, type IdsByName } from "./lspci/to-snapshot.ts";
+export { captureHost, type Capture } from "./capture/capture-host.ts";
+export { packTree } from "./capture/pack-tree.ts";
+export { redactText } from "./capture/redact.ts";

@@ -1,0 +1,1 @@
+export type { Engine, Guest, Machine, Vcpu, Vm, VmExit, VmOptions } from "./interfaces.ts";

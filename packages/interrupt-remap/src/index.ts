@@ -1,0 +1,1 @@
+export type { InterruptRemapper, IoApic, LocalApics } from "./interfaces.ts";

@@ -1,0 +1,1 @@
+export type { AmdDriver, AmdIommu } from "./interfaces.ts";

@@ -1,0 +1,1 @@
+export { decodeDmarUnits, type DmarPathStep, type DmarProblem, type DmarScope, type DmarUnit, type DmarUnits } from "./decode.ts";

@@ -1,0 +1,1 @@
+export type { RemappingUnit, VtdDriver } from "./interfaces.ts";

@@ -1,0 +1,15 @@
+export { hex, PAGE_SHIFT, PAGE_SIZE, pageOf, PHYSICAL_LIMIT, type Address, type Gpa, type Hpa, type Pfn } from "./address.ts";
+export type { AccessSize, AddressSpace, MmioHandler, PhysicalMemory } from "./address-space.ts";
+export { FrameAllocator, type FrameAllocatorOptions } from "./frames/frame-allocator.ts";
+export { FRAME_STATE_NAMES, FrameState, type FrameCounts } from "./frames/frame-state.ts";
+export { bit, bits, meaningOf, widthOf, type Field } from "./layout/field.ts";
+export { layout, type Getter, type Layout, type Values } from "./layout/layout.ts";
+export { MemoryMap, type MapRange } from "./map/memory-map.ts";
+export type { AliasRegion, MmioRegion, RamRegion, Region, RegionSpec, RomRegion } from "./map/region.ts";
+export type { DirtyTracker, DirtyTracking } from "./ram/dirty-tracker.ts";
+export { FlatMemory } from "./ram/flat-memory.ts";
+export type { RamRange } from "./ram/ram-ranges.ts";
+export { SparseMemory, type SparseMemoryOptions } from "./ram/sparse-memory.ts";
+export { ro, rsvdp, rsvdz, rw, rw1c, rw1s, sticky, wo, type FieldAccess, type FieldMaker, type RegisterField } from "./registers/register-field.ts";
+export { RegisterFile, type RegisterFileOptions, type ResetKind } from "./registers/register-file.ts";
+export { register, type Register, type RegisterFields, type RegisterOptions, type RegisterWidth } from "./registers/register.ts";

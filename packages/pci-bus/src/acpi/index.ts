@@ -1,0 +1,2 @@
+export { decodeMcfg, encodeMcfg, type EcamAllocation, type Mcfg } from "./mcfg.ts";
+export { decodeSdt, encodeSdt, SDT_HEADER_SIZE, sdtChecksum, type DecodedSdt, type SdtHeader, type SdtIdentity, type TableProblem } from "./sdt.ts";

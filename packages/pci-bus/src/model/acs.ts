@@ -1,0 +1,58 @@
+import { AddressType } from "../transaction.ts";
+import type { Attachment } from "./fabric.ts";
+
+/** Bits of the ACS Control register. PCIe §7.7.11.3 "ACS Control Register". */
+export const Acs = {
+  SourceValidation: 0x01,
+  TranslationBlocking: 0x02,
+  RequestRedirect: 0x04,
+  CompletionRedirect: 0x08,
+  UpstreamForwarding: 0x10,
+  EgressControl: 0x20,
+  DirectTranslated: 0x40,
+} as const;
+
+/** The control bits of a function or port as set now; 0 without an ACS capability. */
+export const acsControl = ({ fn, places }: Attachment): number => (places.acs ? fn.config.read(places.acs + 6, 2) : 0);
+
+/** What a port or multifunction device does with a request for a peer. */
+export interface PeerVerdict {
+  readonly decision: "direct" | "redirected" | "blocked";
+  readonly rule: string;
+}
+
+const DIRECT: PeerVerdict = { decision: "direct", rule: "PCIe §6.12.1: no ACS control stands against a peer-to-peer request, so it goes straight to its peer" };
+const TRANSLATED: PeerVerdict = { decision: "direct", rule: "PCIe §6.12.3: Direct Translated P2P lets a translated request go straight to its peer" };
+const REDIRECT: PeerVerdict = { decision: "redirected", rule: "PCIe §6.12.3: P2P Request Redirect sends a peer-to-peer request upstream" };
+const EGRESS_DIRECT: PeerVerdict = { decision: "direct", rule: "PCIe §6.12.3: P2P Egress Control, and the egress control vector's bit for the peer is clear: straight to the peer" };
+const EGRESS_REDIRECT: PeerVerdict = { decision: "redirected", rule: "PCIe §6.12.3: P2P Egress Control with P2P Request Redirect, and the vector's bit for the peer is set: upstream" };
+const EGRESS_BLOCK: PeerVerdict = { decision: "blocked", rule: "PCIe §6.12.3: P2P Egress Control, and the vector's bit for the peer is set: ACS violation" };
+
+const LINK_CAPABILITIES = 0x0c;
+
+/** The peer's bit in an egress control vector: its port number, or its function number inside a multifunction device. PCIe §7.7.11.4. */
+const egressIndex = (peer: Attachment): number => {
+  const kind = peer.fn.bridgeKind;
+  const isPort = (kind === "root-port" || kind === "downstream-port") && peer.places.express !== 0;
+  if (isPort) return peer.fn.config.read(peer.places.express + LINK_CAPABILITIES, 4) >>> 24;
+  return peer.bus.kind === "link" ? peer.devfn : peer.devfn & 7;
+};
+
+const egressBit = ({ fn, places }: Attachment, index: number): boolean => {
+  const size = fn.config.read(places.acs + 5, 1) || 256;
+  if (index >= size) return false;
+  return ((fn.config.read(places.acs + 8 + 4 * (index >> 5), 4) >>> (index & 31)) & 1) === 1;
+};
+
+/**
+ * Decides on a peer-to-peer request where it enters (`ingress`: a downstream port, root port, or function of a
+ * multifunction device). PCIe §6.12.3 "ACS Peer-to-Peer Control Interactions".
+ */
+export const peerVerdict = (ingress: Attachment, peer: Attachment, addressType: AddressType): PeerVerdict => {
+  const control = acsControl(ingress);
+  if (control & Acs.DirectTranslated && addressType === AddressType.Translated) return TRANSLATED;
+  const redirect = (control & Acs.RequestRedirect) !== 0;
+  if (!(control & Acs.EgressControl)) return redirect ? REDIRECT : DIRECT;
+  if (!egressBit(ingress, egressIndex(peer))) return EGRESS_DIRECT;
+  return redirect ? EGRESS_REDIRECT : EGRESS_BLOCK;
+};

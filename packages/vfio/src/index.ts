@@ -1,0 +1,1 @@
+export { VfioError, type VfioContainer, type VfioDevice, type VfioGroup, type VfioRegion } from "./interfaces.ts";

@@ -1,0 +1,1 @@
+export { VgaArbiterError, VgaResource, type VgaArbiter, type VgaClient, type VgaResources } from "./interfaces.ts";

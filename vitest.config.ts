@@ -1,0 +1,58 @@
+import { existsSync } from "node:fs";
+import { playwright } from "@vitest/browser-playwright";
+import { defineConfig } from "vitest/config";
+
+const source = { resolve: { conditions: ["@iommu-lab/source"] }, ssr: { resolve: { conditions: ["@iommu-lab/source"] } } };
+const chromium = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const hasBrowser = existsSync(chromium);
+if (!hasBrowser) console.warn(`Browser tests skipped: no chromium at ${chromium} (install it or set CHROMIUM).`);
+
+export default defineConfig({
+  test: {
+    coverage: { provider: "v8", include: ["packages/*/src/**"], reporter: ["text", "json-summary"] },
+    projects: [
+      {
+        ...source,
+        test: {
+          name: "node",
+          include: ["{packages,apps}/*/test/**/*.test.ts", "test/**/*.test.ts"],
+          exclude: ["**/*.browser.test.ts", "**/*.slow.test.ts", "**/node_modules/**"],
+          isolate: false,
+          testTimeout: 30_000,
+        },
+      },
+      {
+        ...source,
+        test: {
+          name: "slow",
+          include: process.env.IOMMU_LAB_SLOW ? ["{packages,apps}/*/test/**/*.slow.test.ts", "test/**/*.slow.test.ts"] : [],
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
+        },
+      },
+      ...(hasBrowser
+        ? [
+            {
+              ...source,
+              test: {
+                name: "browser",
+                include: ["apps/*/test/**/*.browser.test.ts"],
+                browser: {
+                  enabled: true,
+                  headless: true,
+                  screenshotFailures: false,
+                  instances: [{ browser: "chromium" as const }],
+                  provider: playwright({
+                    launchOptions: {
+                      executablePath: chromium,
+                      args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"],
+                    },
+                  }),
+                },
+              },
+            },
+          ]
+        : []),
+    ],
+  },
+});
