@@ -5,6 +5,7 @@ import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { measure, type Measurement } from "./bench/measure.ts";
+import { measureProcess } from "./bench/process.ts";
 import type { BenchFile, FootprintRow } from "./bench/row.ts";
 
 /** A ratio fails the run only past this many times its target: machines differ, ratios in one process hardly. */
@@ -36,8 +37,17 @@ for (const { bench } of files)
   }
 if (process.stderr.isTTY) process.stderr.write("\r\u001b[K");
 
-const failed = measurements.filter(({ ratio, target }) => ratio > target * TOLERANCE);
-const report = { node: process.version, v8: process.versions.v8, processor: cpus()[0]?.model ?? "unknown", date: new Date().toISOString(), tolerance: TOLERANCE, rows: measurements, footprints };
+const processes = files
+  .flatMap(({ bench }) => bench.processes ?? [])
+  .filter(({ name }) => wanted(name))
+  .map((row) => ({ row, ...measureProcess(row) }))
+  .flatMap(({ row, own, other }) => [
+    ...(row.against && other ? [{ name: `${row.name}, CPU time against ${row.against.name}`, value: own.milliseconds / other.milliseconds, limit: row.against.ratio, text: `${own.milliseconds.toFixed(0)} ms`, source: row.source }] : []),
+    ...(row.limits ? [{ name: `${row.name}, CPU time`, value: own.milliseconds, limit: row.limits.milliseconds, text: `${own.milliseconds.toFixed(0)} ms`, source: row.source }, { name: `${row.name}, memory`, value: own.bytes, limit: row.limits.bytes, text: mebibytes(own.bytes), source: row.source }] : []),
+  ]);
+
+const failed = [...measurements.filter(({ ratio, target }) => ratio > target * TOLERANCE), ...processes.filter(({ value, limit }) => value > limit * TOLERANCE)];
+const report = { node: process.version, v8: process.versions.v8, processor: cpus()[0]?.model ?? "unknown", date: new Date().toISOString(), tolerance: TOLERANCE, rows: measurements, footprints, processes };
 mkdirSync(join(root, "bench-results"), { recursive: true });
 writeFileSync(join(root, "bench-results", "latest.json"), `${JSON.stringify(report, null, 2)}\n`);
 
@@ -51,7 +61,8 @@ else {
     ),
   );
   if (footprints.length > 0) console.log(`\n${table(["memory", "takes", "limit", "", "", "verdict", "limit from"], footprints.map(({ name, bytes, limit, source }) => [name, mebibytes(bytes), mebibytes(limit), "", "", verdict(bytes, limit), source]))}`);
-  if (measurements.length === 0 && footprints.length === 0) console.log(`No benchmark matches "${values.filter}".`);
+  if (processes.length > 0) console.log(`\n${table(["process", "takes", "ratio to limit", "", "", "verdict", "limit from"], processes.map(({ name, text, value, limit, source }) => [name, text, (value / limit).toFixed(2), "", "", verdict(value, limit), source]))}`);
+  if (processes.length === 0 && measurements.length === 0 && footprints.length === 0) console.log(`No benchmark matches "${values.filter}".`);
 }
 if (failed.length > 0) {
   console.error(`${failed.length} of ${measurements.length} ratios exceed ${TOLERANCE} times their target: ${failed.map(({ name }) => name).join("; ")}.`);

@@ -1,3 +1,5 @@
+import type { ProcessRow } from "./process.ts";
+
 /**
  * One comparison: the model against a kernel, a bare typed-array loop of the same algorithm. Both are made once and called often;
  * each call does some operations and returns how many. Every row has loops of its own: shared ones would share type feedback.
@@ -24,5 +26,7 @@ export interface FootprintRow {
 /** What a `*.bench.ts` file exports. `memoryFootprint` runs before all rows, while the process is still small. */
 export interface BenchFile {
   readonly rows: readonly BenchRow[];
+  /** Whole runs of a program; they need the build. */
+  readonly processes?: readonly ProcessRow[];
   readonly memoryFootprint?: () => readonly FootprintRow[];
 }

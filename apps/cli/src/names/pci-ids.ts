@@ -8,7 +8,7 @@ const PLACES: readonly (string | URL)[] = ["/usr/share/hwdata/pci.ids", "/usr/sh
 export class PciNames implements IdsByName {
   readonly #text: string;
   /** Where each vendor's ("8086") and class's ("C 03") section starts; made on first use. */
-  #sections: Map<string, number> | undefined;
+  #sections: ReadonlyMap<string, Section> | undefined;
 
   private constructor(text: string) {
     this.#text = text;
@@ -43,53 +43,52 @@ export class PciNames implements IdsByName {
 
   find(name: string): { vendor: number; device: number } | undefined {
     let found: { vendor: number; device: number } | undefined;
-    for (let at = 0; ; ) {
-      const vendorAt = /\n([0-9a-f]{4}) {2}(.*)/g;
-      vendorAt.lastIndex = at;
-      const vendor = vendorAt.exec(this.#text);
-      if (!vendor) return found;
-      at = vendor.index + vendor[0].length;
-      const vendorName = vendor[2] ?? "";
-      if (!name.startsWith(`${vendorName} `)) continue;
-      const body = this.#body(at);
+    for (const [heading, section] of this.#index()) {
+      const vendorName = this.#nameOf(heading, section);
+      if (heading.length !== 4 || heading.startsWith("C ") || !name.startsWith(`${vendorName} `)) continue;
       const wanted = name.slice(vendorName.length + 1);
-      for (const match of body.matchAll(/\n\t([0-9a-f]{4}) {2}(.*)/g)) {
+      for (const match of this.#text.slice(section.start, section.end).matchAll(/\n\t([0-9a-f]{4}) {2}(.*)/g)) {
         if (match[2] !== wanted) continue;
         // Two devices of one name: the text cannot tell them apart.
         if (found) return undefined;
-        found = { vendor: Number.parseInt(vendor[1] ?? "", 16), device: Number.parseInt(match[1] ?? "", 16) };
+        found = { vendor: Number.parseInt(heading, 16), device: Number.parseInt(match[1] ?? "", 16) };
       }
     }
+    return found;
   }
 
-  #body(start: number): string {
-    const end = /\n[^\t#\n]/g;
-    end.lastIndex = start;
-    return this.#text.slice(start, end.exec(this.#text)?.index);
+  #index(): ReadonlyMap<string, Section> {
+    return (this.#sections ??= indexSections(this.#text));
+  }
+
+  #nameOf(heading: string, { start }: Section): string {
+    return this.#text.slice(start + heading.length + 2, this.#text.indexOf("\n", start));
   }
 
   #section(heading: string): { name: string; body: string } | undefined {
-    this.#sections ??= indexSections(this.#text);
-    const start = this.#sections.get(heading);
-    if (start === undefined) return undefined;
-    const nameEnd = this.#text.indexOf("\n", start);
-    return { name: this.#text.slice(start + heading.length + 2, nameEnd), body: this.#body(nameEnd) };
+    const section = this.#index().get(heading);
+    return section && { name: this.#nameOf(heading, section), body: this.#text.slice(this.#text.indexOf("\n", section.start), section.end) };
   }
 }
 
+/** Where one vendor's or class's lines stand in the database. */
+interface Section {
+  readonly start: number;
+  readonly end: number;
+}
+
 const TAB = 9;
+const LINE_FEED = 10;
 const HASH = 35;
 
 /** One pass over the lines: those that start neither with a tab nor with a comment sign head a section. */
-const indexSections = (text: string): Map<string, number> => {
-  const sections = new Map<string, number>();
+const indexSections = (text: string): Map<string, Section> => {
+  const starts: number[] = [];
   for (let at = text.indexOf("\n"); at >= 0 && at + 1 < text.length; at = text.indexOf("\n", at + 1)) {
     const first = text.charCodeAt(at + 1);
-    if (first === TAB || first === HASH || first === 10) continue;
-    const heading = text.slice(at + 1, text.indexOf("  ", at + 1));
-    if (heading.length <= 4 && !sections.has(heading)) sections.set(heading, at + 1);
+    if (first !== TAB && first !== HASH && first !== LINE_FEED) starts.push(at + 1);
   }
-  return sections;
+  return new Map(starts.map((start, i) => [text.slice(start, text.indexOf("  ", start)), { start, end: starts[i + 1] ?? text.length }]));
 };
 
 const digits = (id: number): string => id.toString(16).padStart(4, "0");
