@@ -6,6 +6,7 @@
  * - add-on controllers (ASMedia USB 3.0, ASMedia PCIe-to-PCI bridge): the board's specification page. Which chipset
  *   port each is wired to is an assumption.
  */
+import { encodeSdt } from "@iommu-lab/pci-bus/acpi";
 import { accessControlServices, advancedErrorReporting, bridgeSubsystem, msi, pciExpress, PcieType, powerManagement, type CapabilityImage } from "@iommu-lab/pci-bus/capabilities";
 import type { BuiltFunction, BuiltHost } from "./build-host.ts";
 
@@ -82,15 +83,14 @@ const RCBA = { 0xf0: [0x01, 0xc0, 0xd1, 0xfe] } as const;
 const bytes = (...parts: readonly (readonly number[])[]): number[] => parts.flat();
 const u32 = (value: number): number[] => [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24];
 
+/** Physical address bits of this processor. */
+const HOST_ADDRESS_WIDTH = 36;
+
 /** Two units, as on every client of this generation: one for the graphics, one for all the rest. VT-d §8.1. */
 const dmar = (): Uint8Array => {
   const graphics = bytes([0, 0, 24, 0, 0, 0, 0, 0], u32(0xfed9_0000), u32(0), [1, 8, 0, 0, 0, 0, 2, 0]);
   const rest = bytes([0, 0, 16, 0, 1, 0, 0, 0], u32(0xfed9_1000), u32(0));
-  const text = (value: string): number[] => Array.from(value, (c) => c.charCodeAt(0));
-  const header = bytes(text("DMAR"), u32(48 + graphics.length + rest.length), [1, 0], text("IOMLAB"), text("Z68BOARD"), u32(1), text("IOML"), u32(1), [35, 1], Array.from({ length: 10 }, () => 0));
-  const table = Uint8Array.from(bytes(header, graphics, rest));
-  table[9] = (256 - (table.reduce((sum, byte) => sum + byte, 0) & 0xff)) & 0xff;
-  return table;
+  return encodeSdt("DMAR", Uint8Array.from(bytes([HOST_ADDRESS_WIDTH - 1, 1], Array.from({ length: 10 }, () => 0), graphics, rest)), { oemTableId: "Z68BOARD" });
 };
 
 export const ivyBridgeZ68: BuiltHost = {

@@ -1,3 +1,5 @@
+import { decodeSdt, type TableProblem } from "@iommu-lab/pci-bus/acpi";
+
 /** DeviceIDs (requester IDs) that one IVHD device entry speaks of. AMD-Vi §5.2.2 "I/O Virtualization Hardware Definition". */
 export interface IvhdRange {
   readonly offset: number;
@@ -21,16 +23,10 @@ export interface Ivhd {
   readonly ranges: readonly IvhdRange[];
 }
 
-/** Where a table is not what it should be. */
-export interface IvrsProblem {
-  readonly offset: number;
-  readonly text: string;
-}
-
 /** The part of an IVRS table that says which IOMMU covers which DeviceID. */
 export interface IvrsUnits {
   readonly units: readonly Ivhd[];
-  readonly problems: readonly IvrsProblem[];
+  readonly problems: readonly TableProblem[];
 }
 
 const HEADER = 48;
@@ -44,14 +40,14 @@ const entryLength = (bytes: Uint8Array, at: number): number => {
   return type === 0xf0 ? 22 + (bytes[at + 21] ?? 0) : 0;
 };
 
-const decodeEntries = (bytes: Uint8Array, start: number, end: number, problems: IvrsProblem[]): IvhdRange[] => {
+const decodeEntries = (bytes: Uint8Array, start: number, end: number, problems: TableProblem[]): IvhdRange[] => {
   const ranges: IvhdRange[] = [];
   let open: { offset: number; type: number; first: number; alias: number | undefined } | undefined;
   for (let at = start; at < end; ) {
     const type = bytes[at] ?? 0;
     const length = entryLength(bytes, at);
     if (length === 0 || at + length > end) {
-      problems.push({ offset: at, text: `device entry of type 0x${type.toString(16)} ${length === 0 ? "has no known length" : "reaches past its block"}` });
+      problems.push({ kind: "content", field: "Device Entry", offset: at, text: `device entry of type 0x${type.toString(16)} ${length === 0 ? "has no known length" : "reaches past its block"}` });
       break;
     }
     const id = u16(bytes, at + 1);
@@ -61,12 +57,12 @@ const decodeEntries = (bytes: Uint8Array, start: number, end: number, problems: 
     else if (type === 0x03 || type === 0x43 || type === 0x47) open = { offset: at, type, first: id, alias };
     else if (type === 0x04) {
       if (open && open.first <= id) ranges.push({ ...open, last: id });
-      else problems.push({ offset: at, text: open ? `range end 0x${id.toString(16)} lies before its start 0x${open.first.toString(16)}` : "range end without a start" });
+      else problems.push({ kind: "content", field: "Device Entry", offset: at, text: open ? `range end 0x${id.toString(16)} lies before its start 0x${open.first.toString(16)}` : "range end without a start" });
       open = undefined;
     }
     at += length;
   }
-  if (open) problems.push({ offset: open.offset, text: "range start without an end" });
+  if (open) problems.push({ kind: "content", field: "Device Entry", offset: open.offset, text: "range start without an end" });
   return ranges;
 };
 
@@ -75,21 +71,20 @@ const decodeEntries = (bytes: Uint8Array, start: number, end: number, problems: 
  * known type counts, as in Linux. Never throws: what is damaged is in `problems`.
  */
 export const decodeIvrsUnits = (bytes: Uint8Array): IvrsUnits => {
-  const problems: IvrsProblem[] = [];
-  if (bytes.length < HEADER || String.fromCharCode(...bytes.subarray(0, 4)) !== "IVRS") return { units: [], problems: [{ offset: 0, text: `no IVRS table: ${bytes.length} bytes, signature not "IVRS"` }] };
-  const stated = u32(bytes, 4);
-  if (stated !== bytes.length) problems.push({ offset: 4, text: `the header states ${stated} bytes, ${bytes.length} are there` });
-  const end = Math.min(stated, bytes.length);
+  const { header, problems: found } = decodeSdt(bytes, "IVRS");
+  const problems = [...found];
+  if (header.signature !== "IVRS") return { units: [], problems };
+  const end = Math.min(header.length, bytes.length);
   const units = new Map<number, Ivhd>();
   for (let at = HEADER; at + 4 <= end; ) {
     const type = bytes[at] ?? 0;
     const length = u16(bytes, at + 2);
     if (length < 4 || at + length > end) {
-      problems.push({ offset: at, text: `block of type 0x${type.toString(16)} states ${length} bytes; ${end - at} are left in the table` });
+      problems.push({ kind: "content", field: "Block", offset: at, text: `block of type 0x${type.toString(16)} states ${length} bytes; ${end - at} are left in the table` });
       break;
     }
     const fixed = type === 0x10 ? 24 : type === 0x11 || type === 0x40 ? 40 : 0;
-    if (fixed > 0 && length < fixed) problems.push({ offset: at, text: `IVHD of type 0x${type.toString(16)} has ${length} bytes; its fixed part has ${fixed}` });
+    if (fixed > 0 && length < fixed) problems.push({ kind: "content", field: "IVHD", offset: at, text: `IVHD of type 0x${type.toString(16)} has ${length} bytes; its fixed part has ${fixed}` });
     else if (fixed > 0) {
       const key = u16(bytes, at + 16) * 0x1_0000 + u16(bytes, at + 4);
       const known = units.get(key);

@@ -1,1 +1,1 @@
-export { decodeIvrsUnits, type Ivhd, type IvhdRange, type IvrsProblem, type IvrsUnits } from "./decode.ts";
+export { decodeIvrsUnits, type Ivhd, type IvhdRange, type IvrsUnits } from "./decode.ts";

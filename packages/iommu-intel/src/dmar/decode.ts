@@ -1,3 +1,5 @@
+import { decodeSdt, type TableProblem } from "@iommu-lab/pci-bus/acpi";
+
 /** One element of a device scope's path. VT-d §8.3.1 "Device Scope Structure". */
 export interface DmarPathStep {
   readonly device: number;
@@ -25,16 +27,10 @@ export interface DmarUnit {
   readonly scopes: readonly DmarScope[];
 }
 
-/** Where a table is not what it should be. */
-export interface DmarProblem {
-  readonly offset: number;
-  readonly text: string;
-}
-
 /** The part of a DMAR table that says which unit covers which function. */
 export interface DmarUnits {
   readonly units: readonly DmarUnit[];
-  readonly problems: readonly DmarProblem[];
+  readonly problems: readonly TableProblem[];
 }
 
 const HEADER = 48;
@@ -42,12 +38,12 @@ const DRHD = 0;
 const u16 = (bytes: Uint8Array, at: number): number => (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8);
 const u32 = (bytes: Uint8Array, at: number): number => (u16(bytes, at) | (u16(bytes, at + 2) << 16)) >>> 0;
 
-const decodeScopes = (bytes: Uint8Array, start: number, end: number, problems: DmarProblem[]): DmarScope[] => {
+const decodeScopes = (bytes: Uint8Array, start: number, end: number, problems: TableProblem[]): DmarScope[] => {
   const scopes: DmarScope[] = [];
   for (let at = start; at < end; ) {
     const length = bytes[at + 1] ?? 0;
     if (length < 8 || length % 2 || at + length > end) {
-      problems.push({ offset: at, text: `device scope states ${length} bytes; ${end - at} are left in its structure` });
+      problems.push({ kind: "content", field: "Device Scope", offset: at, text: `device scope states ${length} bytes; ${end - at} are left in its structure` });
       break;
     }
     const path: DmarPathStep[] = [];
@@ -63,20 +59,19 @@ const decodeScopes = (bytes: Uint8Array, start: number, end: number, problems: D
  * Never throws: what is damaged is in `problems`, what stands before it is still read.
  */
 export const decodeDmarUnits = (bytes: Uint8Array): DmarUnits => {
-  const problems: DmarProblem[] = [];
+  const { header, problems: found } = decodeSdt(bytes, "DMAR");
+  const problems = [...found];
   const units: DmarUnit[] = [];
-  if (bytes.length < HEADER || String.fromCharCode(...bytes.subarray(0, 4)) !== "DMAR") return { units, problems: [{ offset: 0, text: `no DMAR table: ${bytes.length} bytes, signature not "DMAR"` }] };
-  const stated = u32(bytes, 4);
-  if (stated !== bytes.length) problems.push({ offset: 4, text: `the header states ${stated} bytes, ${bytes.length} are there` });
-  const end = Math.min(stated, bytes.length);
+  if (header.signature !== "DMAR") return { units, problems };
+  const end = Math.min(header.length, bytes.length);
   for (let at = HEADER; at + 4 <= end; ) {
     const length = u16(bytes, at + 2);
     if (length < 4 || at + length > end) {
-      problems.push({ offset: at, text: `structure of type ${u16(bytes, at)} states ${length} bytes; ${end - at} are left in the table` });
+      problems.push({ kind: "content", field: "Remapping Structure", offset: at, text: `structure of type ${u16(bytes, at)} states ${length} bytes; ${end - at} are left in the table` });
       break;
     }
     if (u16(bytes, at) === DRHD) {
-      if (length < 16) problems.push({ offset: at, text: `DRHD of ${length} bytes; it has at least 16` });
+      if (length < 16) problems.push({ kind: "content", field: "DRHD", offset: at, text: `DRHD of ${length} bytes; it has at least 16` });
       else
         units.push({
           offset: at,

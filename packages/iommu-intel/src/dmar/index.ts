@@ -1,1 +1,1 @@
-export { decodeDmarUnits, type DmarPathStep, type DmarProblem, type DmarScope, type DmarUnit, type DmarUnits } from "./decode.ts";
+export { decodeDmarUnits, type DmarPathStep, type DmarScope, type DmarUnit, type DmarUnits } from "./decode.ts";
