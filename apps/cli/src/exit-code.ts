@@ -8,6 +8,8 @@ export const ExitCode = {
   BadInput: 2,
   /** The input is good, but does not show enough to answer. */
   NotEnough: 4,
+  /** A fault of the program itself; sysexits' EX_SOFTWARE. */
+  Fault: 70,
 } as const;
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
 
@@ -20,3 +22,6 @@ export class CommandError extends Error {
     this.exitCode = exitCode;
   }
 }
+
+/** By name, not by class: the build holds this file twice, in the launcher and in the commands it compiles later. */
+export const isCommandError = (error: unknown): error is CommandError => error instanceof Error && error.name === "CommandError" && "exitCode" in error;

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { cac, type Command } from "cac";
 import packageJson from "../package.json" with { type: "json" };
-import { CommandError, ExitCode } from "./exit-code.ts";
+import { CommandError, ExitCode, isCommandError } from "./exit-code.ts";
 import { SOURCES } from "./input/sources.ts";
 import { loadCommands } from "./load-commands.ts";
 
@@ -95,11 +95,14 @@ try {
     process.exitCode = ExitCode.BadInput;
   }
 } catch (error) {
-  if (error instanceof CommandError) {
+  if (isCommandError(error)) {
     complain(error.message);
     process.exitCode = error.exitCode;
   } else if (error instanceof Error && error.name === "CACError") {
     complain(`${error.message}; iommu ${cli.matchedCommandName ?? ""} --help shows what there is.`);
     process.exitCode = ExitCode.BadInput;
-  } else throw error;
+  } else {
+    complain(`this is a fault of the program, please report it with the command and the input.\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+    process.exitCode = ExitCode.Fault;
+  }
 }
