@@ -1,6 +1,6 @@
 import { compareAddresses, formatAddress, type FunctionAddress } from "@iommu-lab/pci-bus";
 import { findCapability, findExtendedCapability } from "@iommu-lab/pci-bus/capabilities";
-import { isIntelPchRootPort, kernelVersion, PortType, predictAcsControl, type AcsFacts, type AcsOverride, type FunctionFacts, type GroupingPolicy } from "@iommu-lab/pci-bus/groups";
+import { isIntelPchRootPort, isIntelSptRootPort, kernelVersion, PortType, predictAcsControl, type AcsFacts, type AcsOverride, type FunctionFacts, type GroupingPolicy } from "@iommu-lab/pci-bus/groups";
 import { parseCommandLine, type IommuParameters } from "../kernel/command-line.ts";
 import { readAcsLog, type AcsLog } from "../kernel/kernel-log.ts";
 import type { HostFunction, HostSnapshot } from "../snapshot.ts";
@@ -187,8 +187,8 @@ export const hostFacts = (snapshot: HostSnapshot, options: HostFactsOptions = {}
   };
 };
 
-/** ACS control can be judged as it stands: it is there, or nothing is to be predicted. */
+/** ACS control can be judged as it stands: the register that counts is there, or nothing could be predicted. */
 const isReadable = (f: FunctionFacts): boolean => {
   if (typeof f.acs === "string" || f.acs.capability === undefined) return true;
-  return f.family === "intel-spt-root-port" || f.acs.wide === undefined ? !(f.vendor === 0x8086 && f.portType === PortType.RootPort && f.acs.wide === undefined && f.acs.control === 0) && f.acs.control !== undefined : true;
+  return isIntelSptRootPort(f.vendor, f.device, f.family) ? f.acs.wide !== undefined : f.acs.control !== undefined;
 };

@@ -1,8 +1,7 @@
 import { busOf, devfnOf } from "../requester-id.ts";
-import { AcsBit, ISOLATION_BITS } from "./acs-rules.ts";
+import { AcsBit, isIntelSptRootPort, ISOLATION_BITS } from "./acs-rules.ts";
 import type { AcsFacts, FunctionFacts } from "./facts.ts";
 import type { AcsDeviceMatch, AcsParameter } from "./policy.ts";
-import { INTEL_SPT_ROOT_PORTS } from "./quirk-table.ts";
 
 /** Kernel options that change what Linux writes into ACS Control. */
 export interface AcsPredictionOptions {
@@ -39,7 +38,7 @@ export const predictAcsControl = (facts: readonly FunctionFacts[], options: AcsP
     if (typeof f.acs === "string" || f.acs.capability === undefined) return f;
     const adjust = (capability: number, control: number): number =>
       options.parameters.reduce((value, parameter) => (matches(f, parameter.match, byAddress) ? (value & ~parameter.clear) | (parameter.set & capability) : value), control | (capability & wanted));
-    const wide = f.family === "intel-spt-root-port" || (f.vendor === 0x8086 && INTEL_SPT_ROOT_PORTS.has(f.device ?? -1)) ? (f.acs.wide ?? { capability: f.acs.capability, control: 0 }) : undefined;
+    const wide = isIntelSptRootPort(f.vendor, f.device, f.family) ? (f.acs.wide ?? { capability: f.acs.capability, control: 0 }) : undefined;
     const acs: AcsFacts = { ...f.acs, control: wide ? (f.acs.control ?? 0) : adjust(f.acs.capability, f.acs.control ?? 0), ...(wide ? { wide: { capability: wide.capability, control: adjust(wide.capability, wide.control) } } : {}) };
     return { ...f, acs };
   });

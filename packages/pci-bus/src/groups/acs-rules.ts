@@ -60,6 +60,9 @@ const judgeFlags = (f: FunctionFacts, policy: GroupingPolicy): AcsVerdict => {
 /** Whether a function is an Intel root port that only the kernel's PCH quirk can isolate: by id, or by its printed name. */
 export const isIntelPchRootPort = (vendor: number | undefined, device: number | undefined, family: FunctionFacts["family"]): boolean => vendor === 0x8086 && (INTEL_PCH_ROOT_PORTS.has(device ?? -1) || family === "intel-pch-root-port");
 
+/** Whether a function is an Intel root port whose ACS registers are 32 bits wide: by id, or by its printed name. */
+export const isIntelSptRootPort = (vendor: number | undefined, device: number | undefined, family: FunctionFacts["family"]): boolean => vendor === 0x8086 && (INTEL_SPT_ROOT_PORTS.has(device ?? -1) || family === "intel-spt-root-port");
+
 const judgePch = (f: FunctionFacts): AcsVerdict => {
   if (f.pchQuirk === undefined) return unknown("whether the chipset's root complex registers (RCBA) are enabled cannot be seen");
   return f.pchQuirk === "enabled" ? yes("Intel PCH root port: the kernel's ACS quirk works") : no("Intel PCH root port whose ACS quirk failed", "RCBA", 0xf0, 0, ["RCBA enable"], "intel-pch");
@@ -95,7 +98,7 @@ const judgeRow = (row: AcsRow, f: FunctionFacts, policy: GroupingPolicy): AcsVer
       if (!isIntelPchRootPort(f.vendor, f.device, f.family)) return undefined;
       return portUnknown(f) ? unknown("the port type cannot be seen") : f.portType === PortType.RootPort ? judgePch(f) : undefined;
     case "intel-spt-pch":
-      if (!(INTEL_SPT_ROOT_PORTS.has(device) || f.family === "intel-spt-root-port")) return undefined;
+      if (!isIntelSptRootPort(f.vendor, f.device, f.family)) return undefined;
       return portUnknown(f) ? unknown("the port type cannot be seen") : f.portType === PortType.RootPort ? judgeSpt(f) : undefined;
     case "root-port-always":
       return portUnknown(f) ? unknown("the port type cannot be seen") : f.portType === PortType.RootPort ? yes("the vendor states isolation (device-specific rule)") : undefined;
