@@ -31,14 +31,23 @@ const built = (path: string, remedy: string): string => {
 };
 
 const qemuVersion = (): string => {
-  const version = /version (\d+\.\d+)/.exec(spawnSync("qemu-system-x86_64", ["--version"], { encoding: "utf8" }).stdout ?? "")?.[1];
+  const { error, stdout } = spawnSync("qemu-system-x86_64", ["--version"], { encoding: "utf8" });
+  const version = error ? undefined : /version (\d+\.\d+)/.exec(stdout)?.[1];
   if (version === undefined) throw new CaptureFailure("qemu-system-x86_64 cannot be run; Debian has it in the package qemu-system-x86.");
   return version;
 };
 
+const unzipped = (archive: Uint8Array): Uint8Array => {
+  try {
+    return gunzipSync(archive);
+  } catch {
+    throw new CaptureFailure("The capture was damaged on its way over the serial port; run this again.");
+  }
+};
+
 const capture = async (topology: Topology, guest: GuestFiles, qemu: string, work: string, out: string): Promise<void> => {
   const archive = await runGuest(topology, guest.kernel, initramfs(topology, guest, built("node_modules/.bin/node", "pnpm install"), built("apps/cli/dist/main.js", "pnpm build")), work);
-  const { tree } = await readTar(topology.name, gunzipSync(archive));
+  const { tree } = await readTar(topology.name, unzipped(archive));
   const { kernelRelease, functions } = readSysfs(tree);
   const date = new Date().toISOString().slice(0, 10);
   const json = capturedJson(tree, `Captured by iommu snapshot in QEMU ${qemu} (${topology.machine.split(",")[0] ?? ""}), Debian's Linux ${kernelRelease ?? "of unknown release"}, ${topology.kernelParameters}; ${date}.`);

@@ -5,7 +5,7 @@ import type { CapturedBytes, CapturedHost } from "../../packages/host/src/bundle
 const FUNCTION_FILES = new Set(["vendor", "device", "subsystem_vendor", "subsystem_device", "class", "revision", "resource", "reset_method", "boot_vga"]);
 const FUNCTION_LINKS = new Set(["driver", "iommu", "iommu_group", "physfn"]);
 const TABLES = new Set(["DMAR", "IVRS", "MCFG"]);
-const LOG_LINE = /DMAR|AMD-Vi|iommu|ACS|vgaarb/;
+const LOG_LINE = /DMAR|AMD-Vi|iommu: |iommu group|\bACS\b|vgaarb/;
 
 const ROW = 16;
 const UNUSED = /(?:0x0{16} 0x0{16} 0x0{16}\n)+$/;

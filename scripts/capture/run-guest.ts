@@ -40,7 +40,7 @@ export const runGuest = async (topology: Topology, kernel: string, root: Uint8Ar
     ].flat(),
     console,
   );
-  const archive = /BEGIN\r?\n([\s\S]*?)END/.exec(existsSync(output) ? readFileSync(output, "latin1") : "")?.[1];
+  const archive = /^BEGIN$([^]*?)^END$/m.exec(existsSync(output) ? readFileSync(output, "latin1") : "")?.[1];
   if (archive === undefined) throw new CaptureFailure(`The guest powered off without handing over a capture; its console ended:\n${lastLines(console)}`);
   return Buffer.from(archive, "base64");
 };

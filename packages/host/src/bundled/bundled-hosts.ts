@@ -2,6 +2,10 @@ import type { HostSnapshot } from "../snapshot.ts";
 import { readSysfs } from "../sysfs/read-sysfs.ts";
 import type { MemoryTree } from "../tree/memory-tree.ts";
 import { buildHost } from "./build-host.ts";
+import { capturedTree, type CapturedHost } from "./captured-host.ts";
+import q35Amd from "./captured/q35-amd-iommu.json" with { type: "json" };
+import q35Intel from "./captured/q35-intel-iommu.json" with { type: "json" };
+import q35IntelOff from "./captured/q35-intel-iommu-off.json" with { type: "json" };
 import { ivyBridgeZ68 } from "./ivy-bridge-z68.ts";
 
 /** A host that comes with the package. */
@@ -13,6 +17,8 @@ export interface BundledHost {
   readonly tree: () => MemoryTree;
 }
 
+const captured = (name: string, title: string, data: CapturedHost): BundledHost => ({ name, title, provenance: data.provenance, tree: () => capturedTree(name, data) });
+
 /** The hosts that come with the package; the first is the one to show. */
 export const bundledHosts = [
   {
@@ -21,6 +27,9 @@ export const bundledHosts = [
     provenance: "Written from public facts about this machine (datasheets, the board's specification), not captured; the IOMMU is off in its command line, so the groups are what its kernel would make.",
     tree: () => buildHost(ivyBridgeZ68),
   },
+  captured("q35-intel-iommu", "Virtual machine with VT-d: ports with and without ACS, a switch, a PCI bridge, virtual functions, and a host bridge that the IOMMU leaves out", q35Intel),
+  captured("q35-intel-iommu-off", "The same virtual machine with intel_iommu=off: its kernel made no groups, so they are predicted", q35IntelOff),
+  captured("q35-amd-iommu", "Virtual machine with AMD-Vi and iommu=pt: identity domains, and conventional PCI behind two kinds of bridges", q35Amd),
 ] as const satisfies readonly [BundledHost, ...BundledHost[]];
 
 /** The files of a bundled host. @throws RangeError when there is none of that name */

@@ -46,7 +46,7 @@ const unpackBytes = (name: string, value: unknown, what: string): Uint8Array => 
   const { size, rows } = Object.fromEntries(section(name, value, what));
   if (typeof size !== "number" || !Number.isInteger(size) || size < 0 || size > LARGEST) return fail(name, `the size of ${what} is no number of bytes from 0 to 0x${LARGEST.toString(16)}`);
   const bytes = new Uint8Array(size);
-  for (const [offset, hex] of section(name, rows, `the rows of ${what}`)) addRow(name, what, bytes, offset, hex);
+  for (const [offset, hex] of section(name, rows, `the row list of ${what}`)) addRow(name, what, bytes, offset, hex);
   return bytes;
 };
 
@@ -60,7 +60,8 @@ export const capturedTree = (name: string, data: unknown): MemoryTree => {
     try {
       put(path);
     } catch (error) {
-      fail(name, error instanceof RangeError ? error.message.replace(/\.$/, "") : String(error));
+      if (!(error instanceof RangeError)) throw error;
+      fail(name, error.message.replace(/\.$/, ""));
     }
   };
   const addTexts = (value: unknown, what: string, put: (path: string, text: string) => unknown): void => {

@@ -84,12 +84,12 @@ const familyOf = (f: HostFunction): FunctionFacts["family"] => {
 };
 
 /** Intel PCH root ports: the log's word, else bit 0 of RCBA in the LPC bridge (device 31) of the same bus; absent functions read all ones. */
-const pchQuirkOf = (f: HostFunction, functions: readonly HostFunction[], log: AcsLog, notes: Set<string>): FunctionFacts["pchQuirk"] => {
+const pchQuirkOf = (f: HostFunction, { functions, kind }: HostSnapshot, log: AcsLog, notes: Set<string>): FunctionFacts["pchQuirk"] => {
   const said = log.pchQuirk.get(formatAddress(f.address));
   if (said) return said;
   const lpc = functions.find((g) => g.address.domain === f.address.domain && g.address.requester === ((f.address.requester & 0xff00) | 0xf8));
-  if (!lpc) return "enabled";
-  if (lpc.config && lpc.config.length >= 0xf4) return u32(lpc.config, 0xf0) & 1 ? "enabled" : "failed";
+  if (!lpc && kind === "sysfs") return "enabled";
+  if (lpc?.config && lpc.config.length >= 0xf4) return u32(lpc.config, 0xf0) & 1 ? "enabled" : "failed";
   notes.add("Whether RCBA is enabled in the LPC bridge cannot be seen; Intel PCH root ports are predicted as the kernel finds them on every board that enables it.");
   return "enabled";
 };
@@ -169,7 +169,7 @@ export const hostFacts = (snapshot: HostSnapshot, options: HostFactsOptions = {}
       translated: coverage(f),
       aliases: coverage.aliases?.(f),
       dmaFunction: f.dmaFunction ?? vmdEndpoint(f, snapshot.functions),
-      pchQuirk: seen.portType === PortType.RootPort && isIntelPchRootPort(f.vendor, f.device, family) ? pchQuirkOf(f, snapshot.functions, log, notes) : undefined,
+      pchQuirk: seen.portType === PortType.RootPort && isIntelPchRootPort(f.vendor, f.device, family) ? pchQuirkOf(f, snapshot, log, notes) : undefined,
       family,
     };
   });

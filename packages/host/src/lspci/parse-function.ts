@@ -11,7 +11,9 @@ export interface FunctionLines {
 }
 
 const HEX_LINE = /^\s*([0-9a-f]{2,3}):((?: [0-9a-f]{2}){1,16})\s*$/i;
-const PROPERTY = /^(?:Subsystem|DeviceName|Physical Slot|Control|Status|Flags|Latency|Interrupt|NUMA node|IOMMU group|Region \d|Memory at|I\/O ports|Expansion ROM|Bus|I\/O behind|Memory behind|Prefetchable memory|Secondary status|BridgeCtl|Capabilities|Kernel driver|Kernel modules|BIST|Product Name|Read-only|Power budget|!!!)\b|^Memory window|^<?!!!/;
+/** The colon belongs to it: a wrapped title may go on with "Bus Controller" or "Memory Controller". */
+const PROPERTY =
+  /^(?:Subsystem|DeviceName|Physical Slot|Device tree node|Control|Status|Flags|Latency|Interrupt|NUMA node|IOMMU group|Region \d+|Bus|I\/O behind bridge|(?:Prefetchable m|M)emory behind bridge|(?:Memory|I\/O) window \d|Secondary status|BridgeCtl|Capabilities|Kernel driver in use|Kernel modules|BIST result|Product Name|Read-only fields):|^(?:Memory|I\/O ports|Expansion ROM) at\b|^<?!!!/;
 
 /** Whether a line is one of those that lspci writes below a title. */
 export const isPropertyLine = (line: string): boolean => PROPERTY.test(line.trimStart());
@@ -29,12 +31,13 @@ const PORT_TYPES: readonly (readonly [RegExp, number])[] = [
   [/Endpoint/, PortType.Endpoint],
 ];
 
+const expressOf = (capabilities: readonly LspciCapability[]): LspciCapability | undefined => capabilities.find(({ title }) => /^Express\b/.test(title));
+
 /** Type from "Express (v2) Root Port (Slot+), IntMsgNum 0"; a mail may have broken the line anywhere. */
-const portTypeOf = (capabilities: readonly LspciCapability[]): number | undefined => {
-  const express = capabilities.find(({ title }) => /^Express\b/.test(title));
-  if (!express) return undefined;
+const portTypeOf = (express: LspciCapability): number | undefined => {
   const text = `${express.title} ${express.lines[0] ?? ""}`.replace(/\s+/g, " ").split(/DevCap/)[0] ?? "";
-  return PORT_TYPES.find(([pattern]) => pattern.test(text))?.[1];
+  const reserved = /Unknown type (\d+)/.exec(text)?.[1];
+  return reserved === undefined ? PORT_TYPES.find(([pattern]) => pattern.test(text))?.[1] : Number(reserved);
 };
 
 const ACS_FLAGS: readonly (readonly [string, number])[] = [
@@ -126,9 +129,13 @@ const hex = (text: string | undefined): number | undefined => (text === undefine
 export const parseFunction = ({ address, title, lines }: FunctionLines, verbose: boolean): LspciFunction => {
   const { capabilities, denied, properties, config } = sortLines(lines);
   const parsed = parseTitle(title);
-  const buses = find(properties, /Bus: primary=([0-9a-f]{2}), secondary=([0-9a-f]{2}), subordinate=([0-9a-f]{2})/i);
+  // A mail may have broken these lines anywhere.
+  const joined = properties.join(" ");
+  const buses = /\bBus: primary=([0-9a-f]{2}), secondary=([0-9a-f]{2}), subordinate=([0-9a-f]{2})/i.exec(joined);
   const subsystem = find(properties, /^Subsystem:.*?([0-9a-f]{4}):([0-9a-f]{4})\]?\s*$/i);
-  const group = find(properties, /^IOMMU\s?group:\s*(\d+)/i)?.[1];
+  const group = (/\bIOMMU group:\s*(\d+)/i.exec(joined) ?? /\bFlags: .*?, IOMMU group (\d+)/i.exec(joined))?.[1];
+  const express = expressOf(capabilities);
+  const portType = express && portTypeOf(express);
   const ownVerbose = properties.some((line) => /^(?:Control:|Flags:|Status:|Subsystem:|Kernel driver|Interrupt:|Bus:)/.test(line)) || capabilities.length > 0;
   return {
     address,
@@ -139,9 +146,9 @@ export const parseFunction = ({ address, title, lines }: FunctionLines, verbose:
     classCode: config && config.length >= 12 ? ((config[11] as number) << 16) | ((config[10] as number) << 8) | (config[9] as number) : parsed.classCode,
     subsystemVendor: hex(subsystem?.[1]),
     subsystemDevice: hex(subsystem?.[2]),
-    capabilitiesShown: denied ? "denied" : capabilities.length > 0 || (verbose && ownVerbose) ? "yes" : "not-shown",
+    capabilitiesShown: denied ? "denied" : express && portType === undefined ? "not-shown" : capabilities.length > 0 || (verbose && ownVerbose) ? "yes" : "not-shown",
     capabilities,
-    portType: portTypeOf(capabilities),
+    portType,
     acs: acsOf(capabilities),
     buses: buses ? { primary: hex(buses[1]) ?? 0, secondary: hex(buses[2]) ?? 0, subordinate: hex(buses[3]) ?? 0 } : undefined,
     iommuGroup: group === undefined ? undefined : Number(group),

@@ -39,10 +39,11 @@ const hex = (text: string | undefined): number | undefined => (text === undefine
  * Reads a title in any of lspci's forms: names, numbers (-n) or both (-nn).
  * Names hold brackets and colons, so the id is the last `[xxxx:xxxx]` and the class the first `[xxxx]:`.
  */
-export const parseTitle = (title: string): Title => {
+export const parseTitle = (printed: string): Title => {
+  const title = printed.replace(/\s+/g, " ");
   const revision = hex(/\(rev ([0-9a-f]{1,2})\)/i.exec(title)?.[1]);
   const programming = hex(/\(prog-if ([0-9a-f]{2})/i.exec(title)?.[1]) ?? 0;
-  const bare = title.replace(/\s*\((?:rev|prog-if)\b.*$/i, "").trim();
+  const bare = title.replace(/ ?\((?:rev|prog-if)\b.*$/i, "").trim();
   const numeric = /^(?:Class )?([0-9a-f]{4}): ([0-9a-f]{4}):([0-9a-f]{4})$/i.exec(bare);
   if (numeric) return { className: undefined, classCode: ((hex(numeric[1]) ?? 0) << 8) | programming, name: undefined, vendor: hex(numeric[2]), device: hex(numeric[3]), revision };
   const both = /^(.*?) \[([0-9a-f]{4})\]:\s*(.*)$/i.exec(bare);
@@ -51,14 +52,16 @@ export const parseTitle = (title: string): Title => {
   const rest = both ? (both[3] ?? "") : colon < 0 ? bare : bare.slice(colon + 2);
   const pair = [...rest.matchAll(/\[([0-9a-f]{4}):([0-9a-f]{4})\]/gi)].at(-1);
   const known = className === undefined ? undefined : CLASS_NAMES.find(([pattern]) => pattern.test(className))?.[1];
-  const classNumber = hex(both?.[2]) ?? known;
+  const classNumber = hex(both?.[2]) ?? known ?? hex(/^Class ([0-9a-f]{4})$/i.exec(className ?? "")?.[1]);
   const name = (pair ? rest.slice(0, pair.index) : rest).trim();
+  // What the database of that day had no name for is printed by number.
+  const unnamed = /(?:^|.* )Device (?:([0-9a-f]{4}):)?([0-9a-f]{4})$/i.exec(name);
   return {
     className,
     classCode: classNumber === undefined ? undefined : (classNumber << 8) | programming,
     name: name === "" ? undefined : name,
-    vendor: hex(pair?.[1]) ?? vendorByName(name),
-    device: hex(pair?.[2]),
+    vendor: hex(pair?.[1] ?? unnamed?.[1]) ?? vendorByName(name),
+    device: hex(pair?.[2] ?? unnamed?.[2]),
     revision,
   };
 };

@@ -44,7 +44,7 @@ const findMissing = (functions: readonly LspciFunction[]): MissingInput[] => {
   const withoutIds = functions.filter((f) => f.device === undefined).length;
   const consequence = "whether they isolate cannot be seen from this text";
   if (denied > 0) missing.push({ what: `capabilities of ${denied} functions (<access denied>: lspci ran without root)`, consequence });
-  if (unseen > 0) missing.push({ what: `capabilities of ${unseen} functions (lspci without -vv)`, consequence });
+  if (unseen > 0) missing.push({ what: `capabilities of ${unseen} functions (lspci without -vv, or the text is cut)`, consequence });
   if (withoutIds > 0) missing.push({ what: `vendor and device ids of ${withoutIds} functions (lspci without -nn)`, consequence: "device-specific rules are applied by name where the name is known" });
   const express = functions.filter((f) => f.portType !== undefined);
   if (express.length > 0 && !functions.some((f) => f.capabilities.some(({ offset }) => offset >= 0x100)) && functions.every((f) => (f.config?.length ?? 0) < 4096))
