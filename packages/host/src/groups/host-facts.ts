@@ -1,6 +1,5 @@
 import { compareAddresses, formatAddress, type FunctionAddress } from "@iommu-lab/pci-bus";
-import { findCapability, findExtendedCapability } from "@iommu-lab/pci-bus/capabilities";
-import { isIntelPchRootPort, isIntelSptRootPort, kernelVersion, PortType, predictAcsControl, type AcsFacts, type AcsOverride, type FunctionFacts, type GroupingPolicy } from "@iommu-lab/pci-bus/groups";
+import { factsFromConfig, isIntelPchRootPort, isIntelSptRootPort, kernelVersion, PortType, predictAcsControl, type AcsOverride, type FunctionFacts, type GroupingPolicy } from "@iommu-lab/pci-bus/groups";
 import { parseCommandLine, type IommuParameters } from "../kernel/command-line.ts";
 import { readAcsLog, type AcsLog } from "../kernel/kernel-log.ts";
 import type { HostFunction, HostSnapshot } from "../snapshot.ts";
@@ -27,30 +26,13 @@ export interface HostFactsOptions {
 const u16 = (bytes: Uint8Array, at: number): number => (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8);
 const u32 = (bytes: Uint8Array, at: number): number => (u16(bytes, at) | (u16(bytes, at + 2) << 16)) >>> 0;
 
-const EXPRESS = 0x10;
-const ACS = 0x0d;
-const STATUS_CAPABILITIES = 0x10;
-
-const acsFromBytes = (config: Uint8Array, offset: number): AcsFacts => ({
-  offset,
-  capability: u16(config, offset + 4),
-  control: u16(config, offset + 6),
-  wide: { capability: u32(config, offset + 4), control: u32(config, offset + 8) },
-});
-
-/** Express type and ACS from configuration space, as far as the bytes reach. */
+/** Express type and ACS from configuration space, as far as the bytes reach, then from the print. */
 const fromBytes = (f: HostFunction, config: Uint8Array, kind: HostSnapshot["kind"]): Pick<FunctionFacts, "portType" | "expressOffset" | "acs"> => {
-  if (config.length < 256) return (u16(config, 6) & STATUS_CAPABILITIES) === 0 ? { portType: "none", acs: "none" } : { portType: "unknown", acs: "unknown" };
-  const express = findCapability(config, EXPRESS);
-  if (express === 0) return { portType: "none", acs: "none" };
-  const portType = (u16(config, express + 2) >> 4) & 0xf;
-  if (config.length >= 4096) {
-    const acs = findExtendedCapability(config, ACS);
-    return { portType, expressOffset: express, acs: acs === 0 ? "none" : acsFromBytes(config, acs) };
-  }
-  if (f.printed?.capabilitiesShown === "yes") return { portType, expressOffset: express, acs: f.printed.acs ?? "none" };
+  const seen = factsFromConfig(config);
+  if (seen.expressOffset === undefined || seen.acs !== "unknown") return seen;
+  if (f.printed?.capabilitiesShown === "yes") return { ...seen, acs: f.printed.acs ?? "none" };
   // A kernel that offers 256 bytes of a PCI Express function cannot reach the rest itself; a hex dump may just be short.
-  return { portType, expressOffset: express, acs: kind === "sysfs" ? "none" : "unknown" };
+  return { ...seen, acs: kind === "sysfs" ? "none" : "unknown" };
 };
 
 const fromPrint = ({ printed }: HostFunction): Pick<FunctionFacts, "portType" | "acs"> => {

@@ -1,6 +1,8 @@
 export { predictAcsControl, type AcsPredictionOptions } from "./acs-prediction.ts";
 export { AcsBit, acsBitNames, isIntelPchRootPort, isIntelSptRootPort, ISOLATION_BITS, judgeAcs, type AcsVerdict } from "./acs-rules.ts";
 export { PortType, type AcsFacts, type FunctionFacts } from "./facts.ts";
+export { factsFromConfig } from "./facts-from-config.ts";
+export { factsOfModel } from "./from-model.ts";
 export { computeIsolationGroups, type IsolationGroup, type IsolationGroups, type UnknownFunction } from "./isolation-groups.ts";
 export { kernelVersion, type AcsDeviceMatch, type AcsOverride, type AcsParameter, type GroupingPolicy } from "./policy.ts";
 export { idKey } from "./quirk-table.ts";

@@ -1,5 +1,6 @@
-import { compareAddresses } from "../requester-id.ts";
+import { busOf, compareAddresses } from "../requester-id.ts";
 import { AcsBit, ISOLATION_BITS } from "./acs-rules.ts";
+import { aliasQuirkOf } from "./dma-aliases.ts";
 import { PortType, type AcsFacts, type FunctionFacts } from "./facts.ts";
 import type { MergeReason } from "./reason.ts";
 
@@ -12,8 +13,15 @@ const bitsOf = (names: readonly string[]): number => names.reduce((bits, name) =
 /** The function as PCI Express with everything isolation asks for. */
 const isolated = (f: FunctionFacts): FunctionFacts => ({ ...f, portType: f.bridge ? PortType.DownstreamPort : PortType.Endpoint, acs: FULL_ACS, vendor: NO_RULE, device: NO_RULE, aliases: [], dmaFunction: undefined, family: "other" });
 
-const repair = (f: FunctionFacts, { rule, evidence }: MergeReason): FunctionFacts => {
-  if (rule === "dma-alias") return f.bridge && !(f.aliases && f.aliases.length > 0) ? isolated(f) : { ...f, vendor: NO_RULE, device: NO_RULE, aliases: [], dmaFunction: undefined };
+/** The id goes only when aliases hang on it: it may be what a rule declares isolated. */
+const withoutAliases = (f: FunctionFacts): FunctionFacts => ({ ...f, ...(aliasQuirkOf(f) === undefined ? {} : { vendor: NO_RULE, device: NO_RULE }), aliases: [], dmaFunction: undefined });
+
+/** A bridge takes over what comes from another bus; aliases are of one bus. */
+const isTakeover = (f: FunctionFacts, { members }: MergeReason): boolean => f.bridge && busOf(members[0].requester) !== busOf(f.address.requester);
+
+const repair = (f: FunctionFacts, reason: MergeReason): FunctionFacts => {
+  const { rule, evidence } = reason;
+  if (rule === "dma-alias") return isTakeover(f, reason) ? isolated(f) : withoutAliases(f);
   switch (evidence.register) {
     case "ACS Control":
       return typeof f.acs === "string" ? f : { ...f, acs: { ...f.acs, control: (f.acs.control ?? 0) | bitsOf(evidence.missing) } };

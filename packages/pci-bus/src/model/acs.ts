@@ -28,7 +28,12 @@ const EGRESS_DIRECT: PeerVerdict = { decision: "direct", rule: "PCIe §6.12.3: P
 const EGRESS_REDIRECT: PeerVerdict = { decision: "redirected", rule: "PCIe §6.12.3: P2P Egress Control with P2P Request Redirect, and the vector's bit for the peer is set: upstream" };
 const EGRESS_BLOCK: PeerVerdict = { decision: "blocked", rule: "PCIe §6.12.3: P2P Egress Control, and the vector's bit for the peer is set: ACS violation" };
 
+const NO_PEER_CONTROL: PeerVerdict = { decision: "redirected", rule: "PCIe §6.12.1: an ACS capability without any control of peer-to-peer requests belongs to a port or function that sends none to its peers: upstream" };
+const SRIOV_WITHOUT_ACS: PeerVerdict = { decision: "redirected", rule: "PCIe §7.7.11: an SR-IOV device that moves requests between its functions has ACS; this one has none, so the request goes upstream" };
+
 const LINK_CAPABILITIES = 0x0c;
+/** Capability bits that a root port or function must have when it sends requests to its peers. PCIe §6.12.1.1, §6.12.1.2. */
+const PEER_CONTROLS = Acs.RequestRedirect | Acs.EgressControl | Acs.DirectTranslated;
 
 /** The peer's bit in an egress control vector: its port number, or its function number inside a multifunction device. PCIe §7.7.11.4. */
 const egressIndex = (peer: Attachment): number => {
@@ -44,11 +49,26 @@ const egressBit = ({ fn, places }: Attachment, index: number): boolean => {
   return ((fn.config.read(places.acs + 8 + 4 * (index >> 5), 4) >>> (index & 31)) & 1) === 1;
 };
 
+/** An SR-IOV device outside the root complex; single functions count, for their virtual functions are their peers. */
+const isVirtualizedDevice = ({ bus }: Attachment): boolean => bus.kind === "link" && bus.functions().some(({ places }) => places.sriov !== 0);
+
+/** Why the function or port has no way to its peers whatever software sets; undefined when it has one. */
+const withoutPeerTraffic = (ingress: Attachment): PeerVerdict | undefined => {
+  const { fn, places } = ingress;
+  // A switch forwards between its downstream ports by nature; its ports must have all the controls.
+  if (fn.bridgeKind === "downstream-port") return undefined;
+  if (places.acs === 0) return isVirtualizedDevice(ingress) ? SRIOV_WITHOUT_ACS : undefined;
+  return (fn.config.read(places.acs + 4, 2) & PEER_CONTROLS) === 0 ? NO_PEER_CONTROL : undefined;
+};
+
 /**
  * Decides on a peer-to-peer request where it enters (`ingress`: a downstream port, root port, or function of a
  * multifunction device). PCIe §6.12.3 "ACS Peer-to-Peer Control Interactions".
+ * Model: functions of a multifunction device without ACS reach each other, which the specification leaves to the device and operating systems assume.
  */
 export const peerVerdict = (ingress: Attachment, peer: Attachment, addressType: AddressType): PeerVerdict => {
+  const none = withoutPeerTraffic(ingress);
+  if (none) return none;
   const control = acsControl(ingress);
   if (control & Acs.DirectTranslated && addressType === AddressType.Translated) return TRANSLATED;
   const redirect = (control & Acs.RequestRedirect) !== 0;

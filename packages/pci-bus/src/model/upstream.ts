@@ -131,14 +131,17 @@ export const routeUpstream = (origin: Attachment, request: MemoryRequest): Route
   }
   origin.hop("sent", "PCIe §2.2.7: memory request");
   const address = comparable(request);
+  // Once sent upstream away from its target, a request passes every upstream port above, whose windows hold that target too.
+  let redirected = false;
   for (let node = origin; ; ) {
     const claim = claimBeside(node, address);
     const met = claim ? meetPeer(node, claim, request) : undefined;
     if (met && met !== "redirected") return met;
+    redirected ||= met === "redirected";
     const { host, bridge, kind } = node.bus;
     if (kind === "root") return host ? { kind: "root", host } : UNSUPPORTED;
     if (!bridge) return UNSUPPORTED;
-    const refused = passBridge(bridge, request, met === "redirected");
+    const refused = passBridge(bridge, request, redirected);
     if (refused) return refused;
     node = bridge;
   }
