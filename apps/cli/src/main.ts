@@ -4,6 +4,7 @@ import packageJson from "../package.json" with { type: "json" };
 import { CommandError, ExitCode, isCommandError } from "./exit-code.ts";
 import { SOURCES } from "./input/sources.ts";
 import { loadCommands } from "./load-commands.ts";
+import { printable } from "./output/style.ts";
 
 const EXAMPLES = `Examples:
   $ iommu groups                                  IOMMU groups of this machine, and why
@@ -91,15 +92,15 @@ try {
   else if (cli.options.help !== true && cli.options.version !== true) {
     const unknown = cli.args[0];
     if (unknown === undefined) cli.outputHelp();
-    else complain(`there is no command "${unknown}"; iommu --help lists them.`);
+    else complain(`there is no command "${printable(unknown)}"; iommu --help lists them.`);
     process.exitCode = ExitCode.BadInput;
   }
 } catch (error) {
   if (isCommandError(error)) {
-    complain(error.message);
+    complain(printable(error.message));
     process.exitCode = error.exitCode;
   } else if (error instanceof Error && error.name === "CACError") {
-    complain(`${error.message}; iommu ${cli.matchedCommandName ?? ""} --help shows what there is.`);
+    complain(`${printable(error.message)}; iommu ${cli.matchedCommandName ?? ""} --help shows what there is.`);
     process.exitCode = ExitCode.BadInput;
   } else {
     complain(`this is a fault of the program, please report it with the command and the input.\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);

@@ -50,20 +50,30 @@ export const strayErrors = (places: readonly number[]): Damage => (text) =>
     return whole.slice(0, at) + (STRAY[i % 2] ?? "") + whole.slice(at);
   }, text);
 
-const maybe = (damage: Damage): fc.Arbitrary<Damage> => fc.constantFrom<Damage>((text) => text, damage);
+/** A kind of damage with its name, for counterexamples. */
+interface Step {
+  readonly name: string;
+  readonly damage: Damage;
+}
+
+const none: Step = { name: "", damage: (text) => text };
+const maybe = (name: string, damage: Damage): fc.Arbitrary<Step> => fc.constantFrom(none, { name, damage });
 
 /** Several kinds one after the other, in the order in which they happen to a text. */
 export const anyDamage: fc.Arbitrary<Damage> = fc
   .tuple(
     // Wrapping would break the error lines themselves, and what is lost then is really lost.
-    fc.oneof(fc.array(fc.double({ min: 0, max: 0.999, noNaN: true }), { maxLength: 4 }).map(strayErrors), fc.integer({ min: 72, max: 100 }).map(wrapAt)),
-    fc.oneof(fc.constantFrom(0, 1, 4, 8).map(tabsTo), fc.constant((text: string) => text)),
-    maybe(withProse),
-    fc.oneof(maybe(quoted("> ")), maybe(quoted("> > ")), maybe(quoted(">>")), maybe(indented)),
-    maybe(noBreakSpaces),
-    maybe(entities),
-    maybe(fenced),
-    maybe(quotedPrintable),
-    maybe(carriageReturns),
+    fc.oneof(
+      fc.array(fc.double({ min: 0, max: 0.999, noNaN: true }), { maxLength: 4 }).map((places): Step => ({ name: `errors at ${places.join(" ")}`, damage: strayErrors(places) })),
+      fc.integer({ min: 72, max: 100 }).map((column): Step => ({ name: `wrapped at ${column}`, damage: wrapAt(column) })),
+    ),
+    fc.constantFrom(none, ...[0, 1, 4, 8].map((width): Step => ({ name: `tabs to ${width}`, damage: tabsTo(width) }))),
+    maybe("prose", withProse),
+    fc.constantFrom(none, { name: "> ", damage: quoted("> ") }, { name: "> > ", damage: quoted("> > ") }, { name: ">>", damage: quoted(">>") }, { name: "indented", damage: indented }),
+    maybe("no-break spaces", noBreakSpaces),
+    maybe("entities", entities),
+    maybe("fenced", fenced),
+    maybe("quoted-printable", quotedPrintable),
+    maybe("carriage returns", carriageReturns),
   )
-  .map((steps) => (text) => steps.reduce((damaged, step) => step(damaged), text));
+  .map((steps) => Object.defineProperty((text: string) => steps.reduce((damaged, { damage }) => damage(damaged), text), fc.toStringMethod, { value: () => steps.map(({ name }) => name).filter(Boolean).join(", ") }));

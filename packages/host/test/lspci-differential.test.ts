@@ -1,14 +1,15 @@
 /** The text that the real lspci makes of a host's configuration bytes says the same about its groups as the bytes do. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { buildHost, bundledTree, withProcessorAcs } from "../src/bundled/index.ts";
+import { buildHost } from "../src/bundled/build-host.ts";
+import { ivyBridgeZ68, withProcessorAcs } from "../src/bundled/ivy-bridge-z68.ts";
 import { looksLikeLspci, lspciSnapshot, parseLspci, readSysfs, reportGroups, type HostSnapshot } from "../src/index.ts";
 import { anyDamage } from "./damage.ts";
 import { hasLspci, runLspci, skippedWithoutLspci } from "./lspci-tool.ts";
 import { hexDump, outcome, switchHost } from "./made-hosts.ts";
 import { randomHost } from "./random-hosts.ts";
 
-const files = { bundled: readSysfs(bundledTree("i7-3770-p8z68-v")), "bundled with ACS": readSysfs(buildHost(withProcessorAcs)), "with a switch": readSysfs(buildHost(switchHost())) };
+const files = { bundled: readSysfs(buildHost(ivyBridgeZ68)), "bundled with ACS": readSysfs(buildHost(withProcessorAcs)), "with a switch": readSysfs(buildHost(switchHost())) };
 
 const textOf = (snapshot: HostSnapshot, ...args: string[]): string => runLspci(hexDump(snapshot), ...args);
 

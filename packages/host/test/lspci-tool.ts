@@ -8,7 +8,7 @@ const installed = spawnSync("lspci", ["--version"]).status === 0;
 
 /** Whether lspci is there. @throws Error when it is missing although IOMMU_LAB_REQUIRE_TOOLS is set */
 export const hasLspci = (): boolean => {
-  if (!installed && process.env["IOMMU_LAB_REQUIRE_TOOLS"]) throw new Error("lspci (pciutils) is not installed.");
+  if (!installed && process.env.IOMMU_LAB_REQUIRE_TOOLS) throw new Error("lspci (pciutils) is not installed.");
   return installed;
 };
 

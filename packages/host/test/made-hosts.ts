@@ -1,7 +1,7 @@
 /** Hosts made for tests: a few words per function, real configuration bytes, the files a kernel would show. */
 import { formatAddress, parseAddress } from "@iommu-lab/pci-bus";
 import { accessControlServices, deviceSerialNumber, msi, pciExpress, PcieType, powerManagement, type CapabilityImage } from "@iommu-lab/pci-bus/capabilities";
-import { buildHost, type BuiltFunction, type BuiltHost } from "../src/bundled/index.ts";
+import { buildHost, type BuiltFunction, type BuiltHost } from "../src/bundled/build-host.ts";
 import type { GroupsReport, HostSnapshot, MemoryTree } from "../src/index.ts";
 
 /** ACS words: what the function has, what is switched on. */
@@ -43,7 +43,8 @@ export const bridge = (address: string, secondaryBus: number, made: Made = {}): 
   address, vendor: 0x1022, device: 0x1453, classCode: 0x060400, header: 1, secondaryBus, capabilities: capabilitiesOf({ type: PcieType.RootPort, ...made }), ...withoutOwn(made),
 });
 
-const withoutOwn = ({ type: _type, acs: _acs, serial: _serial, ...rest }: Made): Partial<BuiltFunction> => rest;
+const OWN = new Set(["type", "acs", "serial"]);
+const withoutOwn = (made: Made): Partial<BuiltFunction> => Object.fromEntries(Object.entries(made).filter(([key]) => !OWN.has(key)));
 
 /** A host with nothing but these functions. */
 export const hostOf = (functions: readonly BuiltFunction[], more: Partial<BuiltHost> = {}): BuiltHost => ({ name: "made host", version: "Linux version 6.12.0 (made)", commandLine: "quiet", dmesg: ["[    0.000000] made"], tables: {}, functions, ...more });
@@ -63,7 +64,7 @@ export const withGroups = (host: BuiltHost, groups: readonly (readonly [id: numb
   return tree;
 };
 
-/** A root port with ACS and a switch without: one group of everything below the switch. */
+/** A root port with ACS and a switch without: each of the switch's ports is in one group with what is below it. */
 export const switchHost = (): BuiltHost =>
   hostOf([
     endpoint("0000:00:00.0", { type: "conventional", classCode: 0x060000, vendor: 0x1022, device: 0x1480 }),

@@ -5,7 +5,7 @@ import { openSource } from "../input/open-source.ts";
 import { PciNames } from "../names/pci-ids.ts";
 import { pciFunctionJson, pciFunctionText } from "../output/pci-function.ts";
 import { pciTree, pciTreeJson } from "../output/pci-tree.ts";
-import { print, printJson, warn } from "../output/style.ts";
+import { print, printable, printJson, warn } from "../output/style.ts";
 
 /** Options of `iommu pci` as the parser gives them. */
 export interface PciOptions {
@@ -15,7 +15,7 @@ export interface PciOptions {
 
 const show = (snapshots: readonly HostSnapshot[], json: boolean, asJson: (snapshot: HostSnapshot) => object, asText: (snapshot: HostSnapshot) => string): void => {
   if (!json) {
-    print(snapshots.map((snapshot) => (snapshots.length > 1 ? `${snapshot.origin}\n` : "") + asText(snapshot)).join("\n\n"));
+    print(snapshots.map((snapshot) => (snapshots.length > 1 ? `${printable(snapshot.origin)}\n` : "") + asText(snapshot)).join("\n\n"));
     return;
   }
   const values = snapshots.map(asJson);

@@ -42,6 +42,7 @@ const readStandardInput = async (): Promise<Uint8Array> => {
 const fromText = (name: string, text: string, ids: () => IdsByName | undefined): HostSnapshot[] => {
   if (!looksLikeLspci(text)) throw bad(`${name} is neither ${SOURCES}. ${GIVES}`);
   const hosts = parseLspci(text);
+  if (hosts.length === 0) throw bad(`${name} mentions PCI functions, but none could be read from it. ${GIVES}`);
   const needsNames = hosts.some((host) => host.functions.some((f) => f.device === undefined && f.name !== undefined));
   const database = needsNames ? ids() : undefined;
   return hosts.map((host, i) => lspciSnapshot(host, hosts.length > 1 ? `${name}, host ${i + 1}` : name, database));

@@ -14,7 +14,7 @@ const HEADINGS = {
 const MOST_REASONS = 8;
 
 const groupLines = (group: ReportedGroup, line: (address: FunctionAddress) => string): string[] => {
-  const lines = [style("bold", group.id === null ? "Group" : `Group ${group.id}`) + (group.type === undefined ? "" : style("dim", ` (${group.type})`)), ...group.devices.map(line), ...group.others.map((other) => `  ${printable(other)}`)];
+  const lines = [style("bold", group.id === null ? "Group" : `Group ${group.id}`) + (group.type === undefined ? "" : style("dim", ` (${printable(group.type)})`)), ...group.devices.map(line), ...group.others.map((other) => `  ${printable(other)}`)];
   const sentences = [...new Set(group.reasons.map(({ text }) => text))];
   if (sentences.length > 0) lines.push(style("dim", "    why together:"));
   for (const sentence of sentences.slice(0, MOST_REASONS)) lines.push(style("dim", `    - ${sentence}`));

@@ -46,7 +46,7 @@ export const pciFunctionText = (f: HostFunction, names: PciNames): string => {
   const lines = [`${style("bold", formatAddress(f.address))} ${printable(describeFunction(f, names))}`];
   if (f.driver !== undefined) lines.push(`  driver: ${printable(f.driver)}`);
   if (f.group !== undefined) lines.push(`  IOMMU group: ${f.group}`);
-  if (f.resetMethods) lines.push(`  reset methods: ${f.resetMethods.join(" ") || "none"}`);
+  if (f.resetMethods) lines.push(`  reset methods: ${printable(f.resetMethods.join(" ")) || "none"}`);
   if (!f.config) return [...lines, ...printedLines(f)].join("\n");
   const decoded = decodeConfig(f.config);
   lines.push(...headerLines(decoded));

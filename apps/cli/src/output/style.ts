@@ -10,13 +10,14 @@ export const warn = (text: string): void => {
   process.stderr.write(`${styleText("yellow", "warning:", { stream: process.stderr })} ${printable(text)}\n`);
 };
 
-/** Text from a stranger's file without control characters: nothing that a terminal would obey. */
+/** Text from a stranger's file without control characters: nothing that a terminal would obey, no line of its own. */
 // eslint-disable-next-line no-control-regex -- control characters are what is looked for
-export const printable = (text: string): string => text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, "?");
+export const printable = (text: string): string => text.replace(/[\u0000-\u0008\u000a-\u001f\u007f-\u009f]/g, "?");
 
-/** One JSON value, alone on standard output. Big integers become lower-case hexadecimal strings. */
+/** One JSON value, alone on standard output. Big integers become lower-case hexadecimal strings; terminals obey U+0080 to U+009F too. */
 export const printJson = (value: unknown): void => {
-  process.stdout.write(`${JSON.stringify(value, (_key, item: unknown) => (typeof item === "bigint" ? `0x${item.toString(16)}` : item), 2)}\n`);
+  const text = JSON.stringify(value, (_key, item: unknown) => (typeof item === "bigint" ? `0x${item.toString(16)}` : item), 2);
+  process.stdout.write(`${text.replace(/[\u007f-\u009f]/g, (character) => `\\u00${character.charCodeAt(0).toString(16)}`)}\n`);
 };
 
 export const print = (text: string): void => {

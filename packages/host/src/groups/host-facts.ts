@@ -1,5 +1,5 @@
 import { compareAddresses, formatAddress, type FunctionAddress } from "@iommu-lab/pci-bus";
-import { factsFromConfig, isIntelPchRootPort, isIntelSptRootPort, kernelVersion, PortType, predictAcsControl, type AcsOverride, type FunctionFacts, type GroupingPolicy } from "@iommu-lab/pci-bus/groups";
+import { factsFromConfig, isIntelPchRootPort, isIntelSptRootPort, kernelVersion, PortType, predictAcsControl, type AcsOverride, type AcsParameter, type FunctionFacts, type GroupingPolicy } from "@iommu-lab/pci-bus/groups";
 import { parseCommandLine, type IommuParameters } from "../kernel/command-line.ts";
 import { readAcsLog, type AcsLog } from "../kernel/kernel-log.ts";
 import type { HostFunction, HostSnapshot } from "../snapshot.ts";
@@ -42,10 +42,13 @@ const fromPrint = ({ printed }: HostFunction): Pick<FunctionFacts, "portType" | 
 
 const isBridge = (f: HostFunction): boolean => (f.config ? ((f.config[14] ?? 0) & 0x7f) === 1 : (f.classCode ?? 0) >>> 8 === 0x0604 || f.printed?.buses !== undefined);
 
+/** Below a PCI Express port there is one device: all eight bits are the function number then (ARI, PCIe §6.13). */
+const functionNumber = (f: HostFunction, belowPort: boolean): number => f.address.requester & (belowPort ? 0xff : 7);
+
 /** Header type bit 7, or a function number above 0 found by scanning; a text does not print the bit, siblings show it. */
-const isMultifunction = (f: HostFunction, slots: ReadonlyMap<number, number>): boolean => {
+const isMultifunction = (f: HostFunction, slots: ReadonlyMap<number, number>, belowPort: boolean): boolean => {
   if (f.physicalFunction) return false;
-  if ((f.address.requester & 7) > 0) return true;
+  if (functionNumber(f, belowPort) > 0) return true;
   return f.config && f.config.length > 14 ? ((f.config[14] as number) & 0x80) !== 0 : (slots.get(slotKey(f)) ?? 0) > 1;
 };
 
@@ -58,7 +61,7 @@ const countSlots = (functions: readonly HostFunction[]): Map<number, number> => 
 };
 
 const PCH_NAME = /(?:5 Series\/3400|6 Series\/C200|7 Series\/C2\d\d|8 Series(?:\/C220)?|9 Series|Wildcat Point|Lynx Point|C600\/X79|C610\/X99).*PCI (?:Express )?Root Port/i;
-const SPT_NAME = /(?:Sunrise Point|Union Point|100 Series\/C230|200 Series|CM236|CM238).*PCI (?:Express )?Root Port/i;
+const SPT_NAME = /(?:Sunrise Point|Union Point|100 Series\/C230|(?<!C)\b200 Series|CM236|CM238).*PCI (?:Express )?Root Port/i;
 
 const familyOf = (f: HostFunction): FunctionFacts["family"] => {
   if (f.device !== undefined || f.printed?.name === undefined) return undefined;
@@ -125,41 +128,62 @@ const vmdEndpoint = (f: HostFunction, functions: readonly HostFunction[]): Funct
   return candidates.length === 1 ? candidates[0]?.address : undefined;
 };
 
+type Seen = Pick<FunctionFacts, "portType" | "expressOffset" | "acs">;
+
+const seenOf = (f: HostFunction, kind: HostSnapshot["kind"]): Seen =>
+  f.config && f.config.length >= 64 && !(f.printed?.capabilitiesShown === "yes" && f.config.length < 256) ? fromBytes(f, f.config, kind) : fromPrint(f);
+
+/** Everything the functions of one host have in common. */
+interface HostContext {
+  readonly snapshot: HostSnapshot;
+  readonly log: AcsLog;
+  readonly coverage: ReturnType<typeof coverageOf>;
+  readonly slots: ReadonlyMap<number, number>;
+  /** Port type and ACS by address text. */
+  readonly seen: ReadonlyMap<string, Seen>;
+  readonly notes: Set<string>;
+}
+
+const functionFacts = (f: HostFunction, seen: Seen, { snapshot, log, coverage, slots, seen: all, notes }: HostContext): FunctionFacts => {
+  const above = f.parent && all.get(formatAddress(f.parent))?.portType;
+  const family = familyOf(f);
+  return {
+    address: f.address,
+    parent: f.parent,
+    physicalFunction: f.physicalFunction,
+    vendor: f.vendor,
+    device: f.device,
+    subsystemVendor: f.subsystemVendor,
+    subsystemDevice: f.subsystemDevice,
+    classCode: f.classCode,
+    multifunction: isMultifunction(f, slots, above === PortType.RootPort || above === PortType.DownstreamPort),
+    bridge: isBridge(f),
+    ...seen,
+    translated: coverage(f),
+    aliases: coverage.aliases?.(f),
+    dmaFunction: f.dmaFunction ?? vmdEndpoint(f, snapshot.functions),
+    pchQuirk: seen.portType === PortType.RootPort && isIntelPchRootPort(f.vendor, f.device, family) ? pchQuirkOf(f, snapshot, log, notes) : undefined,
+    family,
+  };
+};
+
+/** In the kernel's order; `pci=config_acs=` came with 6.11. */
+const knownParameters = ({ disableAcsRedir, configAcs }: IommuParameters, kernel: number | undefined): readonly AcsParameter[] => (kernel !== undefined && kernel < kernelVersion(6, 11) ? disableAcsRedir : [...disableAcsRedir, ...configAcs]);
+
 /** Turns a snapshot into the engine's facts. Nothing that the source does not show is filled in without a note. */
 export const hostFacts = (snapshot: HostSnapshot, options: HostFactsOptions = {}): HostFacts => {
   const notes = new Set<string>();
   const log = readAcsLog(snapshot.dmesg);
   const parameters = parseCommandLine(snapshot.commandLine ?? "");
-  const coverage = coverageOf(snapshot, notes);
-  const slots = countSlots(snapshot.functions);
-  const ivrs = snapshot.acpi.has("IVRS") || (!snapshot.acpi.has("DMAR") && snapshot.functions.some((f) => (f.classCode ?? 0) >>> 8 === 0x0806));
-  const plain = snapshot.functions.map((f): FunctionFacts => {
-    const seen = f.config && f.config.length >= 64 && !(f.printed?.capabilitiesShown === "yes" && f.config.length < 256) ? fromBytes(f, f.config, snapshot.kind) : fromPrint(f);
-    const family = familyOf(f);
-    return {
-      address: f.address,
-      parent: f.parent,
-      physicalFunction: f.physicalFunction,
-      vendor: f.vendor,
-      device: f.device,
-      subsystemVendor: f.subsystemVendor,
-      subsystemDevice: f.subsystemDevice,
-      classCode: f.classCode,
-      multifunction: isMultifunction(f, slots),
-      bridge: isBridge(f),
-      ...seen,
-      translated: coverage(f),
-      aliases: coverage.aliases?.(f),
-      dmaFunction: f.dmaFunction ?? vmdEndpoint(f, snapshot.functions),
-      pchQuirk: seen.portType === PortType.RootPort && isIntelPchRootPort(f.vendor, f.device, family) ? pchQuirkOf(f, snapshot, log, notes) : undefined,
-      family,
-    };
-  });
+  const seen = new Map(snapshot.functions.map((f) => [formatAddress(f.address), seenOf(f, snapshot.kind)]));
+  const context: HostContext = { snapshot, log, coverage: coverageOf(snapshot, notes), slots: countSlots(snapshot.functions), seen, notes };
+  const plain = snapshot.functions.map((f) => functionFacts(f, seen.get(formatAddress(f.address)) ?? { portType: "unknown", acs: "unknown" }, context));
   const on = wasIommuOn(snapshot);
   const kernel = versionOf(snapshot.kernelRelease);
-  const predicted = predictAcsControl(plain, { noAts: parameters.noAts, parameters: kernel !== undefined && kernel < kernelVersion(6, 11) ? parameters.acs.filter((p) => p.set === 0) : parameters.acs });
+  const predicted = predictAcsControl(plain, { noAts: parameters.noAts, parameters: knownParameters(parameters, kernel) });
   const facts = on ? plain.map((f, i) => (isReadable(f) ? f : (predicted[i] as FunctionFacts))) : predicted;
   const override = overrideOf(parameters, log, snapshot.dmesg, options, notes);
+  const ivrs = snapshot.acpi.has("IVRS") || (!snapshot.acpi.has("DMAR") && snapshot.functions.some((f) => (f.classCode ?? 0) >>> 8 === 0x0806));
   return {
     facts,
     policy: { ivrs, ...(kernel === undefined ? {} : { kernel }), ...(override ? { override } : {}) },

@@ -9,7 +9,10 @@ export interface IommuParameters {
   readonly noAts: boolean;
   /** `pci=nommconf`: no extended configuration space, so no ACS for this kernel. */
   readonly noMmconfig: boolean;
-  readonly acs: readonly AcsParameter[];
+  /** `pci=disable_acs_redir=`. */
+  readonly disableAcsRedir: readonly AcsParameter[];
+  /** `pci=config_acs=`, which Linux knows since 6.11. */
+  readonly configAcs: readonly AcsParameter[];
   /** `pcie_acs_override=`: only patched kernels know it. */
   readonly override: AcsOverride | undefined;
 }
@@ -42,11 +45,11 @@ const deviceMatch = (text: string): AcsDeviceMatch | undefined => {
   return { kind: "path", domain: Number.parseInt(head[1] ?? "0", 16), bus: Number.parseInt(head[2] ?? "", 16), devfns };
 };
 
-/** The flag text of `config_acs`: rightmost character is bit 0; 0 clears, 1 sets, x leaves. */
+/** The flag text of `config_acs`: rightmost character is bit 0 of the 16-bit control word; 0 clears, 1 sets, x leaves. */
 const flagBits = (flags: string): { clear: number; set: number } => {
   let clear = 0;
   let set = 0;
-  for (const [i, flag] of Array.from(flags).reverse().entries()) {
+  for (const [i, flag] of Array.from(flags.slice(-16)).reverse().entries()) {
     if (flag === "0") clear |= 1 << i;
     if (flag === "1") set |= 1 << i;
   }
@@ -74,7 +77,7 @@ const acsOverride = (value: string): AcsOverride => ({
 
 /** Reads a kernel command line; what it does not know it leaves alone. */
 export const parseCommandLine = (line: string): IommuParameters => {
-  const found = { intelIommu: [] as string[], amdIommu: [] as string[], iommu: [] as string[], noAts: false, noMmconfig: false, acs: [] as AcsParameter[], override: undefined as AcsOverride | undefined };
+  const found = { intelIommu: [] as string[], amdIommu: [] as string[], iommu: [] as string[], noAts: false, noMmconfig: false, disableAcsRedir: [] as AcsParameter[], configAcs: [] as AcsParameter[], override: undefined as AcsOverride | undefined };
   for (const word of words(line)) {
     const equals = word.indexOf("=");
     const value = equals < 0 ? "" : word.slice(equals + 1).replace(/^"|"$/g, "");
@@ -87,8 +90,8 @@ export const parseCommandLine = (line: string): IommuParameters => {
         for (const option of value.split(",")) {
           if (option === "noats") found.noAts = true;
           if (option === "nommconf") found.noMmconfig = true;
-          if (option.startsWith("disable_acs_redir=")) found.acs.push(...disableRedirect(option.slice("disable_acs_redir=".length)));
-          if (option.startsWith("config_acs=")) found.acs.push(...configAcs(option.slice("config_acs=".length)));
+          if (option.startsWith("disable_acs_redir=")) found.disableAcsRedir.push(...disableRedirect(option.slice("disable_acs_redir=".length)));
+          if (option.startsWith("config_acs=")) found.configAcs.push(...configAcs(option.slice("config_acs=".length)));
         }
         break;
       }

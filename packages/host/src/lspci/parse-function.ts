@@ -133,7 +133,8 @@ export const parseFunction = ({ address, title, lines }: FunctionLines, verbose:
   const joined = properties.join(" ");
   const buses = /\bBus: primary=([0-9a-f]{2}), secondary=([0-9a-f]{2}), subordinate=([0-9a-f]{2})/i.exec(joined);
   const subsystem = find(properties, /^Subsystem:.*?([0-9a-f]{4}):([0-9a-f]{4})\]?\s*$/i);
-  const group = (/\bIOMMU group:\s*(\d+)/i.exec(joined) ?? /\bFlags: .*?, IOMMU group (\d+)/i.exec(joined))?.[1];
+  // -vv prints a line of its own, -v alone an item of the Flags line.
+  const group = /\bIOMMU group:?\s*(\d+)/i.exec(joined)?.[1];
   const express = expressOf(capabilities);
   const portType = express && portTypeOf(express);
   const ownVerbose = properties.some((line) => /^(?:Control:|Flags:|Status:|Subsystem:|Kernel driver|Interrupt:|Bus:)/.test(line)) || capabilities.length > 0;

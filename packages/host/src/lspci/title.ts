@@ -55,7 +55,7 @@ export const parseTitle = (printed: string): Title => {
   const classNumber = hex(both?.[2]) ?? known ?? hex(/^Class ([0-9a-f]{4})$/i.exec(className ?? "")?.[1]);
   const name = (pair ? rest.slice(0, pair.index) : rest).trim();
   // What the database of that day had no name for is printed by number.
-  const unnamed = /(?:^|.* )Device (?:([0-9a-f]{4}):)?([0-9a-f]{4})$/i.exec(name);
+  const unnamed = /(?:^| )Device (?:([0-9a-f]{4}):)?([0-9a-f]{4})$/i.exec(name);
   return {
     className,
     classCode: classNumber === undefined ? undefined : (classNumber << 8) | programming,

@@ -38,7 +38,9 @@ const linkName = (tree: FileTree, path: string): string | undefined => {
 };
 
 const readFunction = (tree: FileTree, name: string, address: FunctionAddress): { fn: HostFunction; placed: boolean } => {
-  const folder = realPath(tree, `${DEVICES}/${name}`) ?? `${DEVICES}/${name}`;
+  const folder = realPath(tree, `${DEVICES}/${name}`);
+  // A link that leads out of the tree or in a circle is not followed by other means.
+  if (folder === undefined) return { placed: false, fn: { address, parent: undefined, vendor: undefined, device: undefined } };
   const { parent, dmaFunction, placed } = parentsFromPath(folder);
   const physical = parseAddress(linkName(tree, `${folder}/physfn`) ?? "");
   const group = linkName(tree, `${folder}/iommu_group`);

@@ -19,19 +19,23 @@ const MOST_LINKS = 40;
 
 /** Folds "." and ".."; undefined when the path climbs out of the tree. */
 export const normalize = (path: string): string | undefined => {
-  const parts: string[] = [];
+  const kept: string[] = [];
   for (const part of path.split("/")) {
     if (part === "" || part === ".") continue;
     if (part === "..") {
-      if (parts.pop() === undefined) return undefined;
-    } else parts.push(part);
+      if (kept.pop() === undefined) return undefined;
+    } else kept.push(part);
   }
-  return parts.join("/");
+  return kept.join("/");
 };
+
+const parts = (clean: string): string[] => (clean === "" ? [] : clean.split("/"));
 
 /** The path with every link followed, links out of the tree refused; undefined for circles and escapes. */
 export const realPath = (tree: FileTree, path: string): string | undefined => {
-  let rest = normalize(path)?.split("/") ?? [];
+  const start = normalize(path);
+  if (start === undefined) return undefined;
+  let rest = parts(start);
   let done: string[] = [];
   for (let links = 0; rest.length > 0; ) {
     const [head = "", ...tail] = rest;
@@ -45,7 +49,7 @@ export const realPath = (tree: FileTree, path: string): string | undefined => {
     if (++links > MOST_LINKS) return undefined;
     const next = normalize(target.startsWith("/") ? target : [...done, target].join("/"));
     if (next === undefined) return undefined;
-    rest = [...next.split("/"), ...tail];
+    rest = [...parts(next), ...tail];
     done = [];
   }
   return done.join("/");

@@ -67,9 +67,9 @@ export class MemoryTree implements FileTree {
     if (entry?.kind === "folder") return entry.names;
     if (entry) throw new RangeError(`"${path.slice(0, 200)}" is a ${entry.kind}, not a folder.`);
     const names = new Set<string>();
-    this.#entries.set(path, { kind: "folder", names });
     const slash = path.lastIndexOf("/");
     this.#folder(slash < 0 ? "" : path.slice(0, slash)).add(path.slice(slash + 1));
+    this.#entries.set(path, { kind: "folder", names });
     return names;
   }
 

@@ -16,11 +16,29 @@ export const TAR_LIMITS: TarLimits = { entries: 200_000, bytes: 512 * 1024 * 102
 /** Whether the bytes look like a tar archive: "ustar" at 257, or a header whose checksum is right. */
 export const isTar = (bytes: Uint8Array): boolean => {
   if (bytes.length < 512) return false;
-  if (String.fromCharCode(...bytes.subarray(257, 262)) === "ustar") return true;
-  const stated = Number.parseInt(String.fromCharCode(...bytes.subarray(148, 156)), 8);
+  return ascii(bytes, 257, 262) === "ustar" || hasChecksum(bytes, 0);
+};
+
+const ascii = (bytes: Uint8Array, from: number, to: number): string => String.fromCharCode(...bytes.subarray(from, to));
+
+/** Whether a header's checksum is right; programs of old added the bytes as signed numbers. */
+const hasChecksum = (bytes: Uint8Array, at: number): boolean => {
+  const stated = Number.parseInt(ascii(bytes, at + 148, at + 156), 8);
   let sum = 0;
-  for (let i = 0; i < 512; i++) sum += i >= 148 && i < 156 ? 32 : (bytes[i] as number);
-  return stated === sum && sum > 256;
+  let signed = 0;
+  for (let i = 0; i < 512; i++) {
+    const byte = i >= 148 && i < 156 ? 32 : (bytes[at + i] as number);
+    sum += byte;
+    signed += byte < 128 ? byte : byte - 256;
+  }
+  return (stated === sum || stated === signed) && sum > 256;
+};
+
+/** The size an entry states: octal digits, or, as GNU tar writes large ones, base 256 behind a set first bit. */
+const statedSize = (field: Uint8Array): number => {
+  const first = field[0] as number;
+  if (first === 0x80) return field.subarray(1).reduce((size, byte) => size * 256 + byte, 0);
+  return first & 0x80 ? Number.NaN : Number.parseInt(ascii(field, 0, 12).replace(/[\0 ]+$/, "").trim() || "0", 8);
 };
 
 /**
@@ -58,15 +76,15 @@ export const readTar = async (name: string, bytes: Uint8Array, limits: TarLimits
   return { tree, refused };
 };
 
-/** Walks the headers before anything is unpacked: sizes that lie, entries past the limit. */
+/** Walks the headers before anything is unpacked: wrong checksums, sizes that lie, entries past the limit. */
 const checkSizes = (name: string, bytes: Uint8Array, limits: TarLimits): void => {
   let at = 0;
   for (let count = 0; at + 512 <= bytes.length; count++) {
     if (bytes[at] === 0) return;
     if (count >= limits.entries) throw new SnapshotError(`${name} has more than ${limits.entries} entries.`);
-    const field = bytes.subarray(at + 124, at + 136);
-    const size = (field[0] as number) & 0x80 ? Number.POSITIVE_INFINITY : Number.parseInt(String.fromCharCode(...field).replace(/[\0 ]+$/, "").trim() || "0", 8);
-    if (!Number.isFinite(size) || size < 0 || at + 512 + size > bytes.length) throw new SnapshotError(`${name} is a damaged tar archive: the entry at byte ${at} states ${Number.isFinite(size) ? size : "an unreadable number of"} bytes, ${bytes.length - at - 512} follow.`);
+    if (!hasChecksum(bytes, at)) throw new SnapshotError(`${name} is a damaged tar archive: the header at byte ${at} has a wrong checksum.`);
+    const size = statedSize(bytes.subarray(at + 124, at + 136));
+    if (!(size >= 0 && at + 512 + size <= bytes.length)) throw new SnapshotError(`${name} is a damaged tar archive: the entry at byte ${at} states ${Number.isNaN(size) ? "an unreadable number of" : size} bytes, ${bytes.length - at - 512} follow.`);
     at += 512 + Math.ceil(size / 512) * 512;
   }
 };
