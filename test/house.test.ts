@@ -10,7 +10,7 @@ const rooms = ["packages", "apps"].flatMap((group) => readdirSync(root + group).
 describe("the house", () => {
   test("scripts name the package manager that package.json pins", () => {
     const { packageManager, scripts } = JSON.parse(read("package.json")) as { packageManager: string; scripts: Record<string, string> };
-    expect(scripts["test"]).toContain(packageManager);
+    expect(scripts.test).toContain(packageManager);
   });
   test.each(rooms)("%s has a README and a licence in its manifest", (room) => {
     expect(existsSync(`${root}${room}/README.md`)).toBe(true);

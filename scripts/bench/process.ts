@@ -25,7 +25,7 @@ const MARK = "bench-cost:";
 const REPORT = `process.on("exit", () => { const u = process.resourceUsage(); process.stderr.write("\\n${MARK}" + JSON.stringify({ milliseconds: (u.userCPUTime + u.systemCPUTime) / 1000, bytes: u.maxRSS * 1024 }) + "\\n"); });`;
 
 /** @throws Error when the process fails or reports nothing */
-export const costOf = (args: readonly string[]): ProcessCost => {
+const costOf = (args: readonly string[]): ProcessCost => {
   const result = spawnSync(process.execPath, ["--import", `data:text/javascript,${encodeURIComponent(REPORT)}`, ...args], { encoding: "utf8", maxBuffer: 256 * 1024 * 1024 });
   const line = result.stderr.split("\n").findLast((text) => text.startsWith(MARK));
   if (line === undefined) throw new Error(`${args.join(" ")} reported no cost:\n${result.stderr}`);

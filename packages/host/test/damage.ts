@@ -44,7 +44,7 @@ export const quotedPrintable: Damage = everyLine((line) => {
 const STRAY = ["pcilib: Error reading /sys/bus/pci/devices/0000:00:08.3/label: Operation not permitted\n", "pcilib: sysfs_read_vpd: read failed: No such device\n"] as const;
 
 /** Error lines of pciutils' library at places given as fractions of the text. */
-export const strayErrors = (places: readonly number[]): Damage => (text) =>
+const strayErrors = (places: readonly number[]): Damage => (text) =>
   [...places].sort((a, b) => b - a).reduce((whole, place, i) => {
     const at = Math.floor(place * text.length);
     return whole.slice(0, at) + (STRAY[i % 2] ?? "") + whole.slice(at);

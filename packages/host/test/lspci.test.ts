@@ -1,5 +1,5 @@
 import { formatAddress } from "@iommu-lab/pci-bus";
-import { PortType } from "@iommu-lab/pci-bus/groups";
+import { PcieType } from "@iommu-lab/pci-bus/groups";
 import { describe, expect, test } from "vitest";
 import { lspciSnapshot, reportGroups } from "../src/index.ts";
 import { outcome } from "./made-hosts.ts";
@@ -100,18 +100,18 @@ describe("capabilities of an lspci text", () => {
   });
 
   test.each([
-    ["Express (v2) Root Port (Slot+), MSI 00", PortType.RootPort],
-    ["Express (v2) Root Port (Slot-), IntMsgNum 0", PortType.RootPort],
-    ["Express (v2) Upstream Port, IntMsgNum 0", PortType.UpstreamPort],
-    ["Express (v2) Downstream Port (Slot+), MSI 00", PortType.DownstreamPort],
-    ["Express (v1) Endpoint, MSI 00", PortType.Endpoint],
-    ["Express Legacy Endpoint, MSI 00", PortType.LegacyEndpoint],
-    ["Express (v2) Root Complex Integrated Endpoint, MSI 00", PortType.RootComplexIntegratedEndpoint],
-    ["Express (v2) Root Complex Event Collector, IntMsgNum 1", PortType.RootComplexEventCollector],
-    ["Express (v1) PCI-Express to PCI/PCI-X Bridge, MSI 00", PortType.PcieToPciBridge],
-    ["Express (v1) PCI/PCI-X to PCI-Express Bridge, MSI 00", PortType.PciToPcieBridge],
+    ["Express (v2) Root Port (Slot+), MSI 00", PcieType.RootPort],
+    ["Express (v2) Root Port (Slot-), IntMsgNum 0", PcieType.RootPort],
+    ["Express (v2) Upstream Port, IntMsgNum 0", PcieType.UpstreamPort],
+    ["Express (v2) Downstream Port (Slot+), MSI 00", PcieType.DownstreamPort],
+    ["Express (v1) Endpoint, MSI 00", PcieType.Endpoint],
+    ["Express Legacy Endpoint, MSI 00", PcieType.LegacyEndpoint],
+    ["Express (v2) Root Complex Integrated Endpoint, MSI 00", PcieType.RootComplexIntegratedEndpoint],
+    ["Express (v2) Root Complex Event Collector, IntMsgNum 1", PcieType.RootComplexEventCollector],
+    ["Express (v1) PCI-Express to PCI/PCI-X Bridge, MSI 00", PcieType.PcieToPciBridge],
+    ["Express (v1) PCI/PCI-X to PCI-Express Bridge, MSI 00", PcieType.PciToPcieBridge],
     ["Express (v2) Unknown type 11, MSI 00", 11],
-    ["Express (v2) Root\nPort (Slot+), MSI 00", PortType.RootPort],
+    ["Express (v2) Root\nPort (Slot+), MSI 00", PcieType.RootPort],
   ])("%s is port type %i", (title, type) => {
     expect(readFunction(`00:01.0 PCI bridge [0604]: Acme Corp Frob [1234:5678]\n\tControl: I/O+\n\tCapabilities: [58] ${title}\n\t\tDevCap:\tMaxPayload 256 bytes\n`).portType).toBe(type);
   });

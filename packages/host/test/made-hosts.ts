@@ -17,7 +17,7 @@ export const ACS_OFF: MadeAcs = { capability: 0x1f, control: 0 };
 const fields = (word: number, suffix: "" | "Enable"): Record<string, number> =>
   Object.fromEntries(["SourceValidation", "TranslationBlocking", "P2PRequestRedirect", "P2PCompletionRedirect", "UpstreamForwarding"].map((name, bit) => [name + suffix, (word >> bit) & 1]));
 
-export const acs = ({ capability, control }: MadeAcs): CapabilityImage => accessControlServices({ Capability: fields(capability, ""), Control: fields(control, "Enable") });
+const acs = ({ capability, control }: MadeAcs): CapabilityImage => accessControlServices({ Capability: fields(capability, ""), Control: fields(control, "Enable") });
 
 const express = (type: PcieType): CapabilityImage => pciExpress({ type, slot: type === PcieType.RootPort || type === PcieType.DownstreamPort, deviceCapabilities: { RoleBasedErrorReporting: 1 }, linkCapabilities: { MaxLinkSpeed: 3, MaximumLinkWidth: 4 } });
 

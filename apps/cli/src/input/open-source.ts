@@ -28,12 +28,13 @@ const unpack = (name: string, bytes: Uint8Array): Uint8Array => {
   }
 };
 
-const readStandardInput = async (): Promise<Uint8Array> => {
+/** Reads what states no size of its own: a pipe, a device. */
+const readStream = async (name: string, stream: AsyncIterable<Uint8Array>): Promise<Uint8Array> => {
   const parts: Uint8Array[] = [];
   let total = 0;
-  for await (const part of createReadStream("", { fd: 0, autoClose: false }) as AsyncIterable<Uint8Array>) {
+  for await (const part of stream) {
     total += part.length;
-    if (total > TAR_LIMITS.bytes) throw bad(`Standard input holds more than ${TAR_LIMITS.bytes} bytes.`);
+    if (total > TAR_LIMITS.bytes) throw bad(`${name} holds more than ${TAR_LIMITS.bytes} bytes.`);
     parts.push(part);
   }
   return new Uint8Array(Buffer.concat(parts));
@@ -85,13 +86,14 @@ export const openSource = async (from: string | undefined, ids: () => IdsByName 
     if (!hasSysfs(tree)) throw new CommandError(ExitCode.NotEnough, `This machine shows no PCI functions in /sys/bus/pci/devices. Give ${SOURCES} with --from.`);
     return [readSysfs(tree)];
   }
-  if (from === "-") return fromBytes("standard input", await readStandardInput(), ids);
+  if (from === "-") return fromBytes("standard input", await readStream("standard input", createReadStream("", { fd: 0, autoClose: false }) as AsyncIterable<Uint8Array>), ids);
   let kind: ReturnType<typeof statSync>;
   try {
     kind = statSync(from);
   } catch (error) {
     throw bad(`Cannot open ${from}: ${error instanceof Error && "code" in error && error.code === "ENOENT" ? "there is no such file" : String(error)}.`);
   }
+  if (!kind.isFile() && !kind.isDirectory()) return fromBytes(from, await readStream(from, createReadStream(from) as AsyncIterable<Uint8Array>), ids);
   if (kind.isDirectory()) return fromTree(new FolderTree(from, from), [], ids);
   if (kind.size > TAR_LIMITS.bytes) throw bad(`${from} has ${kind.size} bytes; at most ${TAR_LIMITS.bytes} are read.`);
   let bytes: Uint8Array;

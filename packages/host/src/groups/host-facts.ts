@@ -1,5 +1,5 @@
 import { compareAddresses, formatAddress, type FunctionAddress } from "@iommu-lab/pci-bus";
-import { factsFromConfig, isIntelPchRootPort, isIntelSptRootPort, kernelVersion, PortType, predictAcsControl, type AcsOverride, type AcsParameter, type FunctionFacts, type GroupingPolicy } from "@iommu-lab/pci-bus/groups";
+import { factsFromConfig, isIntelPchRootPort, isIntelSptRootPort, kernelVersion, PcieType, predictAcsControl, type AcsOverride, type AcsParameter, type FunctionFacts, type GroupingPolicy } from "@iommu-lab/pci-bus/groups";
 import { parseCommandLine, type IommuParameters } from "../kernel/command-line.ts";
 import { readAcsLog, type AcsLog } from "../kernel/kernel-log.ts";
 import type { HostFunction, HostSnapshot } from "../snapshot.ts";
@@ -156,13 +156,13 @@ const functionFacts = (f: HostFunction, seen: Seen, { snapshot, log, coverage, s
     subsystemVendor: f.subsystemVendor,
     subsystemDevice: f.subsystemDevice,
     classCode: f.classCode,
-    multifunction: isMultifunction(f, slots, above === PortType.RootPort || above === PortType.DownstreamPort),
+    multifunction: isMultifunction(f, slots, above === PcieType.RootPort || above === PcieType.DownstreamPort),
     bridge: isBridge(f),
     ...seen,
     translated: coverage(f),
     aliases: coverage.aliases?.(f),
     dmaFunction: f.dmaFunction ?? vmdEndpoint(f, snapshot.functions),
-    pchQuirk: seen.portType === PortType.RootPort && isIntelPchRootPort(f.vendor, f.device, family) ? pchQuirkOf(f, snapshot, log, notes) : undefined,
+    pchQuirk: seen.portType === PcieType.RootPort && isIntelPchRootPort(f.vendor, f.device, family) ? pchQuirkOf(f, snapshot, log, notes) : undefined,
     family,
   };
 };

@@ -1,5 +1,5 @@
 import type { FunctionAddress } from "@iommu-lab/pci-bus";
-import { PortType } from "@iommu-lab/pci-bus/groups";
+import { PcieType } from "@iommu-lab/pci-bus/groups";
 import type { LspciCapability, LspciFunction } from "./lspci-function.ts";
 import { parseTitle } from "./title.ts";
 
@@ -20,15 +20,15 @@ export const isPropertyLine = (line: string): boolean => PROPERTY.test(line.trim
 export const isHexLine = (line: string): boolean => HEX_LINE.test(line);
 
 const PORT_TYPES: readonly (readonly [RegExp, number])[] = [
-  [/Root Port/, PortType.RootPort],
-  [/Upstream Port/, PortType.UpstreamPort],
-  [/Downstream Port/, PortType.DownstreamPort],
-  [/Legacy Endpoint/, PortType.LegacyEndpoint],
-  [/Root Complex Integrated Endpoint/, PortType.RootComplexIntegratedEndpoint],
-  [/Root Complex Event Collector/, PortType.RootComplexEventCollector],
-  [/PCI-Express to PCI\/PCI-X Bridge/, PortType.PcieToPciBridge],
-  [/PCI\/PCI-X to PCI-Express Bridge/, PortType.PciToPcieBridge],
-  [/Endpoint/, PortType.Endpoint],
+  [/Root Port/, PcieType.RootPort],
+  [/Upstream Port/, PcieType.UpstreamPort],
+  [/Downstream Port/, PcieType.DownstreamPort],
+  [/Legacy Endpoint/, PcieType.LegacyEndpoint],
+  [/Root Complex Integrated Endpoint/, PcieType.RootComplexIntegratedEndpoint],
+  [/Root Complex Event Collector/, PcieType.RootComplexEventCollector],
+  [/PCI-Express to PCI\/PCI-X Bridge/, PcieType.PcieToPciBridge],
+  [/PCI\/PCI-X to PCI-Express Bridge/, PcieType.PciToPcieBridge],
+  [/Endpoint/, PcieType.Endpoint],
 ];
 
 const expressOf = (capabilities: readonly LspciCapability[]): LspciCapability | undefined => capabilities.find(({ title }) => /^Express\b/.test(title));

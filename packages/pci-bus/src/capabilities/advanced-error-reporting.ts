@@ -1,7 +1,7 @@
 import { bit, bits, layout } from "@iommu-lab/memory/layout";
 import { register, type RegisterMap } from "../config/register.ts";
 import type { CapabilityDefinition, FieldValues } from "./definition.ts";
-import { PcieType } from "./express.ts";
+import { PcieType } from "../pcie-type.ts";
 import { capabilityImage, type CapabilityImage, type CapabilityShape, type Placement } from "./image.ts";
 
 const UNCORRECTABLE = {

@@ -1,25 +1,10 @@
 import { meaningOf } from "@iommu-lab/memory/layout";
+import { PcieType } from "../pcie-type.ts";
 import { present, register, type RegisterMap } from "../config/register.ts";
 import type { CapabilityDefinition, FieldValues } from "./definition.ts";
 import * as device from "./express-layouts.ts";
 import * as port from "./express-port-layouts.ts";
 import { capabilityImage, type CapabilityImage, type CapabilityShape, type Placement } from "./image.ts";
-
-/** Values of the Device/Port Type field. PCIe §7.5.3.2, table 7-19. */
-export const PcieType = {
-  Endpoint: 0,
-  LegacyEndpoint: 1,
-  RootPort: 4,
-  UpstreamPort: 5,
-  DownstreamPort: 6,
-  /** From PCI Express above to conventional PCI below. */
-  PcieToPciBridge: 7,
-  /** From conventional PCI above to PCI Express below. */
-  PciToPcieBridge: 8,
-  RootComplexIntegratedEndpoint: 9,
-  RootComplexEventCollector: 10,
-} as const;
-export type PcieType = (typeof PcieType)[keyof typeof PcieType];
 
 /** What a PCI Express capability says at first. Registers that the type does not have are left out whatever is given. */
 export interface PciExpressDescription {

@@ -1,4 +1,5 @@
-import { PortType, type AcsFacts, type FunctionFacts } from "./facts.ts";
+import { PcieType } from "../pcie-type.ts";
+import type { AcsFacts, FunctionFacts } from "./facts.ts";
 import type { GroupingPolicy } from "./policy.ts";
 import {
   ACS_ROWS,
@@ -77,7 +78,7 @@ const judgeSpt = (f: FunctionFacts): AcsVerdict | undefined => {
   return missing === 0 ? yes("Intel Sunrise Point root port: 32-bit ACS registers, all wanted bits enabled") : no("ACS bits of the 32-bit control register are not enabled", "ACS Control (32-bit)", f.acs.offset + 8, wide.control, acsBitNames(missing), "intel-spt-pch");
 };
 
-const isPort = (f: FunctionFacts): boolean => f.portType === PortType.RootPort || f.portType === PortType.DownstreamPort;
+const isPort = (f: FunctionFacts): boolean => f.portType === PcieType.RootPort || f.portType === PcieType.DownstreamPort;
 const portUnknown = (f: FunctionFacts): boolean => f.portType === "unknown";
 
 /** A device-specific answer, or undefined: "not me", the next row is asked. */
@@ -93,17 +94,17 @@ const judgeRow = (row: AcsRow, f: FunctionFacts, policy: GroupingPolicy): AcsVer
       return f.multifunction && f.parent === undefined && policy.ivrs ? yes("AMD southbridge: no peer-to-peer between its functions (device-specific rule)") : undefined;
     case "integrated-endpoint":
       if (portUnknown(f)) return unknown("an Intel root-complex integrated endpoint would be isolated, but the port type cannot be seen");
-      return f.portType === PortType.RootComplexIntegratedEndpoint ? yes("Intel root-complex integrated endpoint (device-specific rule)") : undefined;
+      return f.portType === PcieType.RootComplexIntegratedEndpoint ? yes("Intel root-complex integrated endpoint (device-specific rule)") : undefined;
     case "intel-pch":
       if (!isIntelPchRootPort(f.vendor, f.device, f.family)) return undefined;
-      return portUnknown(f) ? unknown("the port type cannot be seen") : f.portType === PortType.RootPort ? judgePch(f) : undefined;
+      return portUnknown(f) ? unknown("the port type cannot be seen") : f.portType === PcieType.RootPort ? judgePch(f) : undefined;
     case "intel-spt-pch":
       if (!isIntelSptRootPort(f.vendor, f.device, f.family)) return undefined;
-      return portUnknown(f) ? unknown("the port type cannot be seen") : f.portType === PortType.RootPort ? judgeSpt(f) : undefined;
+      return portUnknown(f) ? unknown("the port type cannot be seen") : f.portType === PcieType.RootPort ? judgeSpt(f) : undefined;
     case "root-port-always":
-      return portUnknown(f) ? unknown("the port type cannot be seen") : f.portType === PortType.RootPort ? yes("the vendor states isolation (device-specific rule)") : undefined;
+      return portUnknown(f) ? unknown("the port type cannot be seen") : f.portType === PcieType.RootPort ? yes("the vendor states isolation (device-specific rule)") : undefined;
     case "cavium":
-      return f.portType === PortType.RootPort && CAVIUM_ROOT_PORTS.has(device) ? yes("Cavium root port (device-specific rule)") : undefined;
+      return f.portType === PcieType.RootPort && CAVIUM_ROOT_PORTS.has(device) ? yes("Cavium root port (device-specific rule)") : undefined;
     case "zhaoxin":
       if (!isPort(f)) return undefined;
       return ZHAOXIN_PORTS.has(device) ? yes("Zhaoxin port (device-specific rule)") : no("Zhaoxin port that the device-specific rule does not list", "Device ID", 2, device, [...ALL_MISSING], "zhaoxin");
@@ -126,8 +127,8 @@ const judgeWithoutId = (f: FunctionFacts): AcsVerdict | undefined => {
   // A printed name that no rule's vendor bears settles it ("other" means that a name was seen).
   if (f.device !== undefined || (f.vendor === undefined && f.family === "other")) return undefined;
   const listed = f.vendor === undefined || ACS_ROWS.some((row) => row.vendor === f.vendor && row.rule === "multifunction-endpoint");
-  const rootPort = (f.vendor === undefined || f.vendor === 0x8086) && f.portType === PortType.RootPort && f.family === undefined;
-  const networkFunction = listed && f.multifunction && (f.classCode === undefined || f.classCode >>> 16 === 0x02) && (f.portType === PortType.Endpoint || f.portType === PortType.LegacyEndpoint || f.portType === "unknown");
+  const rootPort = (f.vendor === undefined || f.vendor === 0x8086) && f.portType === PcieType.RootPort && f.family === undefined;
+  const networkFunction = listed && f.multifunction && (f.classCode === undefined || f.classCode >>> 16 === 0x02) && (f.portType === PcieType.Endpoint || f.portType === PcieType.LegacyEndpoint || f.portType === "unknown");
   return rootPort || networkFunction ? unknown("a device-specific rule may apply, and the text shows no device id (ask for lspci -nn)") : undefined;
 };
 
@@ -137,7 +138,7 @@ const judgeOverride = (f: FunctionFacts, { override }: GroupingPolicy): AcsVerdi
   const unsafe: AcsVerdict = { isolated: true, rule: "pcie_acs_override declares isolation that the hardware does not give", unsafe: true };
   if (f.vendor !== undefined && f.device !== undefined && override.ids.includes(idKey(f.vendor, f.device))) return unsafe;
   if (override.downstream && isPort(f)) return unsafe;
-  const endpoint = f.portType === PortType.Endpoint || f.portType === PortType.LegacyEndpoint || f.portType === PortType.UpstreamPort || f.portType === PortType.RootComplexIntegratedEndpoint;
+  const endpoint = f.portType === PcieType.Endpoint || f.portType === PcieType.LegacyEndpoint || f.portType === PcieType.UpstreamPort || f.portType === PcieType.RootComplexIntegratedEndpoint;
   return override.multifunction && endpoint && f.multifunction ? unsafe : undefined;
 };
 
@@ -153,17 +154,17 @@ export const judgeAcs = (f: FunctionFacts, policy: GroupingPolicy): AcsVerdict =
       return unknown("the PCI Express capability cannot be seen");
     case "none":
       return no("conventional PCI has no ACS", "PCI Express Capability", null, null, ALL_MISSING);
-    case PortType.PcieToPciBridge:
-    case PortType.PciToPcieBridge:
-    case PortType.RootComplexEventCollector:
+    case PcieType.PcieToPciBridge:
+    case PcieType.PciToPcieBridge:
+    case PcieType.RootComplexEventCollector:
       return no("a bridge to conventional PCI or an event collector has no ACS", "PCI Express Device/Port Type", f.expressOffset === undefined ? null : f.expressOffset + 2, f.portType, ALL_MISSING);
-    case PortType.RootPort:
-    case PortType.DownstreamPort:
+    case PcieType.RootPort:
+    case PcieType.DownstreamPort:
       return judgeFlags(f, policy);
-    case PortType.Endpoint:
-    case PortType.LegacyEndpoint:
-    case PortType.UpstreamPort:
-    case PortType.RootComplexIntegratedEndpoint:
+    case PcieType.Endpoint:
+    case PcieType.LegacyEndpoint:
+    case PcieType.UpstreamPort:
+    case PcieType.RootComplexIntegratedEndpoint:
       return f.multifunction ? judgeFlags(f, policy) : yes("a single-function device has no sibling to talk to");
     default:
       return yes("no rule for this port type");

@@ -1,7 +1,8 @@
 import { devfnOf, type FunctionAddress } from "../requester-id.ts";
 import { judgeAcs, type AcsVerdict } from "./acs-rules.ts";
 import { aliasQuirkOf } from "./dma-aliases.ts";
-import { PortType, type FunctionFacts } from "./facts.ts";
+import { PcieType } from "../pcie-type.ts";
+import type { FunctionFacts } from "./facts.ts";
 import type { GroupingPolicy } from "./policy.ts";
 import { idKey, PASSES_REQUESTER_IDS, TRANSLATION_ROOTS } from "./quirk-table.ts";
 import type { MergeReason, MergeRule } from "./reason.ts";
@@ -124,8 +125,8 @@ export class GroupingRun {
     const express = isExpress(bridge);
     if (express === undefined) return this.#assume === "not-isolated";
     if (!express) return true;
-    if (bridge.portType === PortType.PciToPcieBridge) return true;
-    return bridge.portType === PortType.PcieToPciBridge && !(PASSES_REQUESTER_IDS.has(id) && (this.#policy.kernel ?? Infinity) >= 7002);
+    if (bridge.portType === PcieType.PciToPcieBridge) return true;
+    return bridge.portType === PcieType.PcieToPciBridge && !(PASSES_REQUESTER_IDS.has(id) && (this.#policy.kernel ?? Infinity) >= 7002);
   }
 
   #aliasGroup(x: number, seen: Set<number>): Link[] | undefined {

@@ -1,18 +1,5 @@
 import type { FunctionAddress } from "../requester-id.ts";
 
-/** PCI Express device/port types, PCIe §7.5.3.2 "PCI Express Capabilities Register". */
-export const PortType = {
-  Endpoint: 0,
-  LegacyEndpoint: 1,
-  RootPort: 4,
-  UpstreamPort: 5,
-  DownstreamPort: 6,
-  PcieToPciBridge: 7,
-  PciToPcieBridge: 8,
-  RootComplexIntegratedEndpoint: 9,
-  RootComplexEventCollector: 10,
-} as const;
-
 /** Access Control Services of a function. PCIe §7.7.11 "ACS Extended Capability". */
 export interface AcsFacts {
   /** Offset of the capability, bytes. */

@@ -3,7 +3,8 @@ import { HeaderOffset } from "../config/offsets.ts";
 import { describeFunctions, type ModelFunctionFacts } from "../model/describe-functions.ts";
 import type { RootComplex } from "../model/root-complex.ts";
 import { devfnOf, functionOf, type FunctionAddress } from "../requester-id.ts";
-import { PortType, type FunctionFacts } from "./facts.ts";
+import { PcieType } from "../pcie-type.ts";
+import type { FunctionFacts } from "./facts.ts";
 import { factsFromConfig } from "./facts-from-config.ts";
 
 const SINGLE_ROOT_IOV = 0x10;
@@ -23,7 +24,7 @@ const identity = (f: ModelFunctionFacts, physical: ModelFunctionFacts | undefine
 /** Below a port there is one device: all eight bits are the function number then (ARI, PCIe §6.13). */
 const isAboveFunction0 = ({ address }: ModelFunctionFacts, parent: ModelFunctionFacts | undefined): boolean => {
   const type = parent ? pcieType(parent.config) : -1;
-  const oneDevice = type === PortType.RootPort || type === PortType.DownstreamPort;
+  const oneDevice = type === PcieType.RootPort || type === PcieType.DownstreamPort;
   return (oneDevice ? devfnOf(address.requester) : functionOf(address.requester)) > 0;
 };
 

@@ -1,6 +1,7 @@
 export { predictAcsControl, type AcsPredictionOptions } from "./acs-prediction.ts";
 export { AcsBit, acsBitNames, isIntelPchRootPort, isIntelSptRootPort, ISOLATION_BITS, judgeAcs, type AcsVerdict } from "./acs-rules.ts";
-export { PortType, type AcsFacts, type FunctionFacts } from "./facts.ts";
+export { PcieType } from "../pcie-type.ts";
+export type { AcsFacts, FunctionFacts } from "./facts.ts";
 export { factsFromConfig } from "./facts-from-config.ts";
 export { factsOfModel } from "./from-model.ts";
 export { computeIsolationGroups, type IsolationGroup, type IsolationGroups, type UnknownFunction } from "./isolation-groups.ts";

@@ -1,7 +1,8 @@
 import { busOf, compareAddresses } from "../requester-id.ts";
 import { AcsBit, ISOLATION_BITS } from "./acs-rules.ts";
 import { aliasQuirkOf } from "./dma-aliases.ts";
-import { PortType, type AcsFacts, type FunctionFacts } from "./facts.ts";
+import { PcieType } from "../pcie-type.ts";
+import type { AcsFacts, FunctionFacts } from "./facts.ts";
 import type { MergeReason } from "./reason.ts";
 
 const FULL_ACS: AcsFacts = { offset: 0x100, capability: ISOLATION_BITS, control: ISOLATION_BITS, wide: { capability: ISOLATION_BITS, control: ISOLATION_BITS } };
@@ -11,7 +12,7 @@ const NO_RULE = 0xfffe;
 const bitsOf = (names: readonly string[]): number => names.reduce((bits, name) => bits | (name in AcsBit ? AcsBit[name as keyof typeof AcsBit] : 0), 0);
 
 /** The function as PCI Express with everything isolation asks for. */
-const isolated = (f: FunctionFacts): FunctionFacts => ({ ...f, portType: f.bridge ? PortType.DownstreamPort : PortType.Endpoint, acs: FULL_ACS, vendor: NO_RULE, device: NO_RULE, aliases: [], dmaFunction: undefined, family: "other" });
+const isolated = (f: FunctionFacts): FunctionFacts => ({ ...f, portType: f.bridge ? PcieType.DownstreamPort : PcieType.Endpoint, acs: FULL_ACS, vendor: NO_RULE, device: NO_RULE, aliases: [], dmaFunction: undefined, family: "other" });
 
 /** The id goes only when aliases hang on it: it may be what a rule declares isolated. */
 const withoutAliases = (f: FunctionFacts): FunctionFacts => ({ ...f, ...(aliasQuirkOf(f) === undefined ? {} : { vendor: NO_RULE, device: NO_RULE }), aliases: [], dmaFunction: undefined });

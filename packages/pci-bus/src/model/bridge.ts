@@ -1,7 +1,8 @@
 import type { MmioHandler } from "@iommu-lab/memory";
 import { accessControlServices } from "../capabilities/access-control-services.ts";
 import { advancedErrorReporting } from "../capabilities/advanced-error-reporting.ts";
-import { pciExpress, PcieType } from "../capabilities/express.ts";
+import { pciExpress } from "../capabilities/express.ts";
+import { PcieType } from "../pcie-type.ts";
 import type { CapabilityImage } from "../capabilities/image.ts";
 import { msi } from "../capabilities/msi.ts";
 import { FunctionConfig, type FunctionDescription } from "../config/function-config.ts";

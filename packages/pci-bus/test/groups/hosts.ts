@@ -1,5 +1,5 @@
 import { parseAddress, type FunctionAddress } from "../../src/index.ts";
-import { ISOLATION_BITS, PortType, type FunctionFacts } from "../../src/groups/index.ts";
+import { ISOLATION_BITS, PcieType, type FunctionFacts } from "../../src/groups/index.ts";
 
 export const address = (text: string): FunctionAddress => {
   const parsed = parseAddress(text);
@@ -27,5 +27,5 @@ export const fn = (text: string, more: Partial<Omit<FunctionFacts, "address" | "
 export const acs = (capability: number = ISOLATION_BITS, control: number = capability): FunctionFacts["acs"] => ({ offset: 0x100, capability, control });
 
 export const port = (text: string, portType: number, more: Parameters<typeof fn>[1] = {}): FunctionFacts => fn(text, { bridge: true, portType, expressOffset: 0x40, ...more });
-export const rootPort = (text: string, more: Parameters<typeof fn>[1] = {}): FunctionFacts => port(text, PortType.RootPort, more);
-export const endpoint = (text: string, parent: string | undefined, more: Parameters<typeof fn>[1] = {}): FunctionFacts => fn(text, { portType: PortType.Endpoint, expressOffset: 0x40, ...(parent === undefined ? {} : { parent }), ...more });
+export const rootPort = (text: string, more: Parameters<typeof fn>[1] = {}): FunctionFacts => port(text, PcieType.RootPort, more);
+export const endpoint = (text: string, parent: string | undefined, more: Parameters<typeof fn>[1] = {}): FunctionFacts => fn(text, { portType: PcieType.Endpoint, expressOffset: 0x40, ...(parent === undefined ? {} : { parent }), ...more });

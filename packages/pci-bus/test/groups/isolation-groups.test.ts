@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { formatAddress } from "../../src/index.ts";
-import { computeIsolationGroups, PortType, type FunctionFacts, type GroupingPolicy } from "../../src/groups/index.ts";
+import { computeIsolationGroups, PcieType, type FunctionFacts, type GroupingPolicy } from "../../src/groups/index.ts";
 import { acs, address, endpoint, fn, port, rootPort } from "./hosts.ts";
 
 const POLICY: GroupingPolicy = { ivrs: false };
@@ -22,16 +22,16 @@ describe("a path to the root", () => {
   test("one downstream port without ACS joins everything below the switch's upstream port", () => {
     const facts = [
       rootPort("00:01.0", { acs: acs() }),
-      port("01:00.0", PortType.UpstreamPort, { parent: "00:01.0" }),
-      port("02:00.0", PortType.DownstreamPort, { parent: "01:00.0", acs: acs() }),
-      port("02:01.0", PortType.DownstreamPort, { parent: "01:00.0" }),
+      port("01:00.0", PcieType.UpstreamPort, { parent: "00:01.0" }),
+      port("02:00.0", PcieType.DownstreamPort, { parent: "01:00.0", acs: acs() }),
+      port("02:01.0", PcieType.DownstreamPort, { parent: "01:00.0" }),
       endpoint("03:00.0", "02:00.0"),
       endpoint("04:00.0", "02:01.0"),
     ];
     expect(groups(facts)).toEqual(["00:01.0", "01:00.0", "02:00.0", "02:01.0 04:00.0", "03:00.0"]);
   });
   test("a switch below a root port without ACS is one group with it", () => {
-    const facts = [rootPort("00:01.0"), port("01:00.0", PortType.UpstreamPort, { parent: "00:01.0" }), port("02:00.0", PortType.DownstreamPort, { parent: "01:00.0", acs: acs() }), endpoint("03:00.0", "02:00.0")];
+    const facts = [rootPort("00:01.0"), port("01:00.0", PcieType.UpstreamPort, { parent: "00:01.0" }), port("02:00.0", PcieType.DownstreamPort, { parent: "01:00.0", acs: acs() }), endpoint("03:00.0", "02:00.0")];
     expect(groups(facts)).toEqual(["00:01.0 01:00.0 02:00.0 03:00.0"]);
   });
   test("a virtual function joins by the path above its physical function", () => {
@@ -58,11 +58,11 @@ describe("functions of one slot", () => {
 
 describe("DMA aliases", () => {
   test("everything behind a PCIe-to-PCI bridge is in the bridge's group", () => {
-    const facts = [rootPort("00:01.0", { acs: acs() }), port("01:00.0", PortType.PcieToPciBridge, { parent: "00:01.0" }), fn("02:04.0", { parent: "01:00.0" }), fn("02:05.0", { parent: "01:00.0" })];
+    const facts = [rootPort("00:01.0", { acs: acs() }), port("01:00.0", PcieType.PcieToPciBridge, { parent: "00:01.0" }), fn("02:04.0", { parent: "01:00.0" }), fn("02:05.0", { parent: "01:00.0" })];
     expect(groups(facts)).toEqual(["00:01.0", "01:00.0 02:04.0 02:05.0"]);
   });
   test("the BMC bridge that passes requester IDs on still joins by its missing ACS since 7.2", () => {
-    const facts = [rootPort("00:01.0", { acs: acs() }), port("01:00.0", PortType.PcieToPciBridge, { parent: "00:01.0", vendor: 0x1a03, device: 0x1150 }), fn("02:00.0", { parent: "01:00.0" })];
+    const facts = [rootPort("00:01.0", { acs: acs() }), port("01:00.0", PcieType.PcieToPciBridge, { parent: "00:01.0", vendor: 0x1a03, device: 0x1150 }), fn("02:00.0", { parent: "01:00.0" })];
     const result = computeIsolationGroups(facts, { ivrs: false, kernel: 7002 });
     expect(result.groups[1]?.reasons.map(({ rule }) => rule)).toEqual(["acs-path"]);
     expect(computeIsolationGroups(facts, { ivrs: false, kernel: 6001 }).groups[1]?.reasons.map(({ rule }) => rule)).toEqual(["dma-alias", "acs-path"]);
@@ -80,7 +80,7 @@ describe("DMA aliases", () => {
     expect(groups([fn("00:14.4", { aliases: [0xa5] }), fn("00:14.5", { multifunction: false })])).toEqual(["00:14.4 00:14.5"]);
   });
   test("functions of a VMD domain are in the VMD endpoint's group", () => {
-    const vmd = endpoint("00:0e.0", undefined, { portType: PortType.RootComplexIntegratedEndpoint });
+    const vmd = endpoint("00:0e.0", undefined, { portType: PcieType.RootComplexIntegratedEndpoint });
     const facts = [vmd, rootPort("10000:e0:06.0", { acs: acs(), dmaFunction: address("00:0e.0") }), endpoint("10000:e1:00.0", "10000:e0:06.0", { dmaFunction: address("00:0e.0") })];
     expect(computeIsolationGroups(facts, POLICY).groups).toHaveLength(1);
   });
@@ -88,7 +88,7 @@ describe("DMA aliases", () => {
 
 describe("device-specific rules", () => {
   test("an Intel root-complex integrated endpoint is apart from its conventional siblings", () => {
-    const facts = [fn("00:14.0", { vendor: 0x8086, multifunction: true }), fn("00:14.2", { vendor: 0x8086 }), fn("00:14.3", { vendor: 0x8086, portType: PortType.RootComplexIntegratedEndpoint })];
+    const facts = [fn("00:14.0", { vendor: 0x8086, multifunction: true }), fn("00:14.2", { vendor: 0x8086 }), fn("00:14.3", { vendor: 0x8086, portType: PcieType.RootComplexIntegratedEndpoint })];
     expect(groups(facts)).toEqual(["00:14.0 00:14.2", "00:14.3"]);
   });
   test("an Intel PCH root port isolates when the kernel's quirk works, and does not when it failed", () => {

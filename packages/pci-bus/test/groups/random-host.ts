@@ -1,14 +1,14 @@
 import fc from "fast-check";
 import { formatAddress, requesterId, type FunctionAddress } from "../../src/index.ts";
-import { PortType, type FunctionFacts } from "../../src/groups/index.ts";
+import { PcieType, type FunctionFacts } from "../../src/groups/index.ts";
 
 /** Ids with rules behind them, near misses, and one that nothing knows. */
 const IDS: readonly (readonly [number, number])[] = [
   [0x1234, 0x1111], [0x8086, 0x1e10], [0x8086, 0xa110], [0x8086, 0x10fb], [0x1b4b, 0x9230], [0x1180, 0xe832], [0x10b5, 0x87b0], [0x1a03, 0x1150], [0x1002, 0x4385], [0x1d17, 0x0710], [0x8088, 0x0100], [0x8088, 0x9999], [0x14e4, 0x9000],
 ];
 
-const PORT_TYPES = [PortType.RootPort, PortType.UpstreamPort, PortType.DownstreamPort, PortType.PcieToPciBridge, "none"] as const;
-const ENDPOINT_TYPES = [PortType.Endpoint, PortType.LegacyEndpoint, PortType.RootComplexIntegratedEndpoint, "none"] as const;
+const PORT_TYPES = [PcieType.RootPort, PcieType.UpstreamPort, PcieType.DownstreamPort, PcieType.PcieToPciBridge, "none"] as const;
+const ENDPOINT_TYPES = [PcieType.Endpoint, PcieType.LegacyEndpoint, PcieType.RootComplexIntegratedEndpoint, "none"] as const;
 
 /** A random tree of buses with bridges and functions, every kind of ACS on them. Not all could be built; the rules must hold all the same. */
 export const randomHost: fc.Arbitrary<FunctionFacts[]> = fc

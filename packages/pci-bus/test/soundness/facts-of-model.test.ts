@@ -1,6 +1,6 @@
 import { formatRequester } from "@iommu-lab/pci-bus";
 import { alternativeRoutingId, singleRootIov } from "@iommu-lab/pci-bus/capabilities";
-import { computeIsolationGroups, factsFromConfig, factsOfModel, PortType, type FunctionFacts } from "@iommu-lab/pci-bus/groups";
+import { computeIsolationGroups, factsFromConfig, factsOfModel, PcieType, type FunctionFacts } from "@iommu-lab/pci-bus/groups";
 import { Bridge, bridgeDescription, describeFunctions, Endpoint, enumerate } from "@iommu-lab/pci-bus/model";
 import { describe, expect, test } from "vitest";
 import { benchMachine, conventionalDescription, endpointDescription, type BenchMachine } from "../model/bench-machine.ts";
@@ -27,8 +27,8 @@ describe("factsOfModel", () => {
   test("reads port type, ACS, class and parents from configuration space", () => {
     const facts = factsOfModel(sample().complex);
     expect(named(facts, "00:01.0")).toMatchObject({ portType: "none", acs: "none", bridge: false, classCode: 0x02_0000, parent: undefined });
-    expect(named(facts, "00:02.0")).toMatchObject({ portType: PortType.RootPort, bridge: true, classCode: 0x06_0400, acs: { capability: 0x7f, control: 0 } });
-    expect(named(facts, "01:00.0")).toMatchObject({ portType: PortType.Endpoint, subsystemVendor: 0x1af4, subsystemDevice: 0x77, multifunction: false, parent: { domain: 0, requester: 0x10 } });
+    expect(named(facts, "00:02.0")).toMatchObject({ portType: PcieType.RootPort, bridge: true, classCode: 0x06_0400, acs: { capability: 0x7f, control: 0 } });
+    expect(named(facts, "01:00.0")).toMatchObject({ portType: PcieType.Endpoint, subsystemVendor: 0x1af4, subsystemDevice: 0x77, multifunction: false, parent: { domain: 0, requester: 0x10 } });
   });
 
   test("a virtual function has its physical function's vendor, the device of the SR-IOV capability, and is never multifunction", () => {
@@ -50,8 +50,8 @@ describe("factsFromConfig", () => {
   const config = (): Uint8Array => describeFunctions(sample().complex)[1]?.config ?? new Uint8Array();
 
   test.each([
-    [4096, { portType: PortType.RootPort, acs: { capability: 0x7f } }],
-    [256, { portType: PortType.RootPort, acs: "unknown" }],
+    [4096, { portType: PcieType.RootPort, acs: { capability: 0x7f } }],
+    [256, { portType: PcieType.RootPort, acs: "unknown" }],
     [64, { portType: "unknown", acs: "unknown" }],
     [0, { portType: "none", acs: "none" }],
   ])("of the first %i bytes says only what they show", (length, expected) => {

@@ -82,7 +82,7 @@ class Builder {
 }
 
 /** Functions in creation order, in their places. */
-export const everySeat = ({ complex }: BenchMachine): Attachment[] => describeFunctions(complex).map(({ address }) => complex.find(address) as Attachment);
+const everySeat = ({ complex }: BenchMachine): Attachment[] => describeFunctions(complex).map(({ address }) => complex.find(address) as Attachment);
 
 const setControl = (bench: BenchMachine, { requester, places }: Attachment, acs: AcsChoice): void => {
   if (!acs || !places.acs) return;
