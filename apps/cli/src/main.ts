@@ -4,7 +4,7 @@ import packageJson from "../package.json" with { type: "json" };
 import { CommandError, ExitCode, isCommandError } from "./exit-code.ts";
 import { SOURCES } from "./input/sources.ts";
 import { loadCommands } from "./load-commands.ts";
-import { printable } from "./output/style.ts";
+import { printable } from "./output/printable.ts";
 
 const EXAMPLES = `Examples:
   $ iommu groups                                  IOMMU groups of this machine, and why

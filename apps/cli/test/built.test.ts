@@ -1,6 +1,6 @@
 /** The built command, one file, as a user runs it. `npm test` builds it first. */
 import { spawnSync, type SpawnSyncReturns } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 
@@ -30,5 +30,12 @@ describe.skipIf(!existsSync(main))("the built command", () => {
     expect(stderr).toMatch(message);
     expect(stderr.trimEnd().split("\n")).toHaveLength(1);
     expect(stdout).toBe("");
+  });
+});
+
+describe.skipIf(!existsSync(main))("the built file", () => {
+  test("loads no Node builtin before a command runs: --help stays near Node's own start-up time", () => {
+    // The commands' code inside is CommonJS: import statements can only be the launcher's.
+    expect(readFileSync(main, "utf8").match(/(?:^|[;\n])import\b[^;(]*?from\s*"[^"]+"/g) ?? []).toEqual([]);
   });
 });

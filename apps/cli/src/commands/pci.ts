@@ -5,7 +5,8 @@ import { openSource } from "../input/open-source.ts";
 import { PciNames } from "../names/pci-ids.ts";
 import { pciFunctionJson, pciFunctionText } from "../output/pci-function.ts";
 import { pciTree, pciTreeJson } from "../output/pci-tree.ts";
-import { print, printable, printJson, warn } from "../output/style.ts";
+import { printable } from "../output/printable.ts";
+import { print, printJson, warn } from "../output/style.ts";
 
 /** Options of `iommu pci` as the parser gives them. */
 export interface PciOptions {

@@ -3,7 +3,8 @@ import { captureHost, hasSysfs, packTree } from "@iommu-lab/host";
 import { CommandError, ExitCode } from "../exit-code.ts";
 import { FolderTree } from "../input/folder-tree.ts";
 import { liveTree } from "../input/live-host.ts";
-import { print, printable, printJson } from "../output/style.ts";
+import { printable } from "../output/printable.ts";
+import { print, printJson } from "../output/style.ts";
 
 /** Options of `iommu snapshot` as the parser gives them. */
 export interface SnapshotOptions {

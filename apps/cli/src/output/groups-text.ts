@@ -2,7 +2,8 @@ import { formatAddress, type FunctionAddress } from "@iommu-lab/pci-bus";
 import type { GroupsReport, HostFunction, HostSnapshot, ReportedGroup } from "@iommu-lab/host";
 import { describeFunction } from "../names/describe.ts";
 import type { PciNames } from "../names/pci-ids.ts";
-import { printable, style } from "./style.ts";
+import { printable } from "./printable.ts";
+import { style } from "./style.ts";
 
 const HEADINGS = {
   recorded: "as the kernel made them",

@@ -4,7 +4,8 @@ import { decodeConfig, type DecodedBar, type DecodedConfig, type DecodedRegister
 import type { HostFunction } from "@iommu-lab/host";
 import { describeFunction } from "../names/describe.ts";
 import type { PciNames } from "../names/pci-ids.ts";
-import { printable, style } from "./style.ts";
+import { printable } from "./printable.ts";
+import { style } from "./style.ts";
 
 const flags = (values: Readonly<Record<string, number>>): string =>
   Object.entries(values)

@@ -2,7 +2,8 @@ import { busOf, formatAddress, formatRequester } from "@iommu-lab/pci-bus";
 import type { HostFunction, HostSnapshot } from "@iommu-lab/host";
 import { describeFunction } from "../names/describe.ts";
 import type { PciNames } from "../names/pci-ids.ts";
-import { printable, style } from "./style.ts";
+import { printable } from "./printable.ts";
+import { style } from "./style.ts";
 
 /** A host's functions by the bridge they are below; undefined: on a root bus. */
 const childrenOf = (snapshot: HostSnapshot): Map<string | undefined, HostFunction[]> => {

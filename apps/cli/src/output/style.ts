@@ -1,4 +1,5 @@
 import { styleText } from "node:util";
+import { printable } from "./printable.ts";
 
 type Format = Parameters<typeof styleText>[0];
 
@@ -9,10 +10,6 @@ export const style = (format: Format, text: string): string => styleText(format,
 export const warn = (text: string): void => {
   process.stderr.write(`${styleText("yellow", "warning:", { stream: process.stderr })} ${printable(text)}\n`);
 };
-
-/** Text from a stranger's file without control characters: nothing that a terminal would obey, no line of its own. */
-// eslint-disable-next-line no-control-regex -- control characters are what is looked for
-export const printable = (text: string): string => text.replace(/[\u0000-\u0008\u000a-\u001f\u007f-\u009f]/g, "?");
 
 /** One JSON value, alone on standard output. Big integers become lower-case hexadecimal strings; terminals obey U+0080 to U+009F too. */
 export const printJson = (value: unknown): void => {
