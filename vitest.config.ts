@@ -5,7 +5,7 @@ import { defineConfig } from "vitest/config";
 const source = { resolve: { conditions: ["@iommu-lab/source"] }, ssr: { resolve: { conditions: ["@iommu-lab/source"] } } };
 const chromium = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const hasBrowser = existsSync(chromium);
-if (!hasBrowser) console.warn(`Browser tests skipped: no chromium at ${chromium} (install it or set CHROMIUM).`);
+if (!hasBrowser && process.env.IOMMU_LAB_REQUIRE_TOOLS) throw new Error(`No chromium at ${chromium}; install it or set CHROMIUM.`);
 
 export default defineConfig({
   test: {
@@ -18,6 +18,7 @@ export default defineConfig({
           include: ["{packages,apps}/*/test/**/*.test.ts", "test/**/*.test.ts"],
           exclude: ["**/*.browser.test.ts", "**/*.slow.test.ts", "**/node_modules/**"],
           isolate: false,
+          setupFiles: ["./test/fuzz-budget.ts"],
           testTimeout: 30_000,
         },
       },

@@ -9,7 +9,7 @@ import { describe, expect, test } from "vitest";
 const browserPath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-describe.skipIf(!existsSync(browserPath))("the built playground in Chromium", () => {
+describe.skipIf(!existsSync(browserPath))(`the built playground in Chromium${existsSync(browserPath) ? "" : ` (skipped: no browser at ${browserPath})`}`, () => {
   test("opens, shows the bundled host's groups, and asks the network for nothing else", async () => {
     const outDir = "dist-test";
     await build({ root, logLevel: "error", build: { outDir, emptyOutDir: true } });

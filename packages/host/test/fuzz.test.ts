@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { buildHost } from "../src/bundled/build-host.ts";
 import { ivyBridgeZ68 } from "../src/bundled/ivy-bridge-z68.ts";
 import { captureHost, looksLikeLspci, lspciSnapshot, MemoryTree, parseCommandLine, parseLspci, readSysfs, readTar, redactText, reportGroups, SnapshotError, type GroupsReport } from "../src/index.ts";
-import { hasLspci, runLspci, skippedWithoutLspci } from "./lspci-tool.ts";
+import { hasLspci, runLspci, skippedWithoutLspci } from "../../../test/lspci.ts";
 import { twoPorts } from "./lspci-texts.ts";
 import { addressesOf, hexDump, hostOf, switchHost, withGroups } from "./made-hosts.ts";
 import { randomHost } from "./random-hosts.ts";

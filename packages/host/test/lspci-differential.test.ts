@@ -5,7 +5,7 @@ import { buildHost } from "../src/bundled/build-host.ts";
 import { ivyBridgeZ68, withProcessorAcs } from "../src/bundled/ivy-bridge-z68.ts";
 import { looksLikeLspci, lspciSnapshot, parseLspci, readSysfs, reportGroups, type HostSnapshot } from "../src/index.ts";
 import { anyDamage } from "./damage.ts";
-import { hasLspci, runLspci, skippedWithoutLspci } from "./lspci-tool.ts";
+import { hasLspci, runLspci, skippedWithoutLspci } from "../../../test/lspci.ts";
 import { hexDump, outcome, switchHost } from "./made-hosts.ts";
 import { randomHost } from "./random-hosts.ts";
 

@@ -7,7 +7,7 @@ import { random } from "./random.ts";
 
 const missing = missingLspci();
 const seed = Number(process.env.IOMMU_LAB_SEED ?? Date.now() % 2 ** 31);
-const FUNCTIONS = 2000;
+const FUNCTIONS = process.env.IOMMU_LAB_FULL ? 20_000 : 2000;
 
 const addressOf = (i: number): string => `${(i >> 8).toString(16).padStart(2, "0")}:${((i >> 3) & 31).toString(16).padStart(2, "0")}.${i & 7}`;
 

@@ -1,8 +1,6 @@
-/** Runs the real lspci over hex dumps, where it is installed. */
+/** The real lspci as a judge of decoded fields: only the version whose words the tables know. */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { runLspci } from "../../../../test/lspci.ts";
 
 const version = (): string => /version (\S+)/.exec(spawnSync("lspci", ["--version"], { encoding: "utf8" }).stdout)?.[1] ?? "";
 
@@ -16,15 +14,4 @@ export const missingLspci = (): string => {
 };
 
 /** What `lspci -nn -vvv -xxxx` says of functions given as hex dumps. */
-export const readWithLspci = (dump: string): string => {
-  const folder = mkdtempSync(join(tmpdir(), "lspci-"));
-  try {
-    const file = join(folder, "dump.txt");
-    writeFileSync(file, dump);
-    const run = spawnSync("lspci", ["-nn", "-vvv", "-xxxx", "-F", file], { encoding: "latin1", maxBuffer: 2 ** 28 });
-    if (run.status !== 0) throw new Error(`lspci ended with ${run.status}: ${run.stderr}`);
-    return run.stdout;
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
-};
+export const readWithLspci = (dump: string): string => runLspci(dump, "-nn", "-vvv", "-xxxx");

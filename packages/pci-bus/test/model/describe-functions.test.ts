@@ -1,11 +1,8 @@
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { formatAddress, formatRequester } from "@iommu-lab/pci-bus";
 import { singleRootIov } from "@iommu-lab/pci-bus/capabilities";
 import { Bridge, bridgeDescription, describeFunctions, Endpoint, enumerate, type ModelFunctionFacts } from "@iommu-lab/pci-bus/model";
 import { describe, expect, test } from "vitest";
+import { hasLspci, runLspci, skippedWithoutLspci } from "../../../../test/lspci.ts";
 import { benchMachine, conventionalDescription, endpointDescription, type BenchMachine } from "./bench-machine.ts";
 
 const sample = (): BenchMachine => {
@@ -60,14 +57,6 @@ describe("facts of the live model", () => {
   });
 });
 
-const lspci = (() => {
-  try {
-    return execFileSync("lspci", ["--version"], { encoding: "utf8" });
-  } catch {
-    return undefined;
-  }
-})();
-
 const hexByte = (value: number): string => value.toString(16).padStart(2, "0");
 
 /** As `lspci -D -xxxx` prints it, without names. */
@@ -76,19 +65,10 @@ const dumpOf = ({ address, config }: ModelFunctionFacts): string => {
   return [`${formatAddress(address)} function of the model`, ...lines, ""].join("\n");
 };
 
-describe(`the dump of an enumerated machine as lspci reads it${lspci ? "" : " (skipped: lspci is not installed)"}`, () => {
-  const ask = (...options: string[]): string => {
-    const folder = mkdtempSync(join(tmpdir(), "model-"));
-    try {
-      const file = join(folder, "dump.txt");
-      writeFileSync(file, describeFunctions(sample().complex).map(dumpOf).join("\n"));
-      return execFileSync("lspci", ["-F", file, ...options], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
-  };
+describe(`the dump of an enumerated machine as lspci reads it${skippedWithoutLspci}`, () => {
+  const ask = (...options: string[]): string => runLspci(describeFunctions(sample().complex).map(dumpOf).join("\n"), ...options);
 
-  test.skipIf(!lspci)("the tree has every bus under its bridge", () => {
+  test.skipIf(!hasLspci())("the tree has every bus under its bridge", () => {
     expect(ask("-t").trimEnd().split("\n")).toEqual([
       "-[0000:00]-+-00.0",
       "           +-01.0-[01-04]----00.0-[02-04]--+-00.0-[03]--+-00.0",
@@ -99,7 +79,7 @@ describe(`the dump of an enumerated machine as lspci reads it${lspci ? "" : " (s
     ]);
   });
 
-  test.skipIf(!lspci)("windows, ACS and bus numbers of a root port read as programmed", () => {
+  test.skipIf(!hasLspci())("windows, ACS and bus numbers of a root port read as programmed", () => {
     const text = ask("-vvv", "-s", "00:01.0");
     expect(text).toContain("Bus: primary=00, secondary=01, subordinate=04");
     expect(text).toContain("Memory behind bridge: c0000000-c00fffff");

@@ -21,7 +21,7 @@ export const runLspci = (dump: string, ...args: string[]): string => {
   try {
     const file = join(folder, "dump.txt");
     writeFileSync(file, dump);
-    return execFileSync("lspci", [...args, "-F", file], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] });
+    return execFileSync("lspci", [...args, "-F", file], { encoding: "latin1", maxBuffer: 2 ** 28, stdio: ["ignore", "pipe", "ignore"] });
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
