@@ -25,7 +25,7 @@ const groupLines = (group: ReportedGroup, line: (address: FunctionAddress) => st
 
 const differenceLines = (report: GroupsReport): string[] => {
   if (!report.differences) return [];
-  if (report.differences.length === 0) return [style("green", `The kernel's ${report.groups.length} groups and the computed ones are the same.`)];
+  if (report.differences.length === 0) return [style("green", `The kernel's partition (${report.groups.length}) and the computed one are the same.`)];
   const sets = (groups: readonly (readonly FunctionAddress[])[]): string => groups.map((group) => `{ ${group.map(formatAddress).join(" ")} }`).join("  ") || "none";
   return [
     style("red", `${report.differences.length} ${report.differences.length === 1 ? "difference" : "differences"}:`),
@@ -40,7 +40,7 @@ export const groupsText = (report: GroupsReport, snapshot: HostSnapshot, names: 
     const f: HostFunction | undefined = byAddress.get(formatAddress(address));
     return `  ${style("cyan", formatAddress(address))} ${f ? printable(describeFunction(f, names)) : ""}${f?.driver === undefined ? "" : style("dim", `  (${printable(f.driver)})`)}`;
   };
-  const heading = `${printable(report.origin)}${report.kernelRelease === undefined ? "" : `, Linux ${printable(report.kernelRelease)}`}: ${report.groups.length} IOMMU groups, ${HEADINGS[report.mode]}${report.mode === "computed" && report.acs === "predicted" ? " (ACS control predicted)" : ""}`;
+  const heading = `${printable(report.origin)}${report.kernelRelease === undefined ? "" : `, Linux ${printable(report.kernelRelease)}`}: ${report.groups.length} IOMMU ${report.groups.length === 1 ? "group" : "groups"}, ${HEADINGS[report.mode]}${report.mode === "computed" && report.acs === "predicted" ? " (ACS control predicted)" : ""}`;
   const lines = [style("bold", heading), ""];
   for (const group of report.groups) lines.push(...groupLines(group, line));
   if (report.ungrouped.length > 0) lines.push("", style("bold", "In no group (no IOMMU translates them)"), ...report.ungrouped.map(line));

@@ -93,7 +93,7 @@ const judgeRow = (row: AcsRow, f: FunctionFacts, policy: GroupingPolicy): AcsVer
       // Its conventional functions cannot do peer-to-peer; true only with an AMD IOMMU and on a root bus.
       return f.multifunction && f.parent === undefined && policy.ivrs ? yes("AMD southbridge: no peer-to-peer between its functions (device-specific rule)") : undefined;
     case "integrated-endpoint":
-      if (portUnknown(f)) return unknown("an Intel root-complex integrated endpoint would be isolated, but the port type cannot be seen");
+      if (portUnknown(f) && !f.bridge) return unknown("an Intel root-complex integrated endpoint would be isolated, but the port type cannot be seen");
       return f.portType === PcieType.RootComplexIntegratedEndpoint ? yes("Intel root-complex integrated endpoint (device-specific rule)") : undefined;
     case "intel-pch":
       if (!isIntelPchRootPort(f.vendor, f.device, f.family)) return undefined;
