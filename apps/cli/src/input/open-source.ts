@@ -16,13 +16,19 @@ const PACKED: readonly (readonly [string, readonly number[], string])[] = [
   ["zip", [0x50, 0x4b, 0x03, 0x04], "unzip"],
 ];
 
+/** What the last four bytes of a gzip file state, as a hint for one buffer of the right size; bounded, for it may lie. RFC 1952 §2.3.1. */
+const unpackedSize = (bytes: Uint8Array): number => {
+  const stated = bytes.length < 18 ? 0 : new DataView(bytes.buffer, bytes.byteOffset + bytes.length - 4, 4).getUint32(0, true);
+  return Math.min(Math.max(stated + 1, 64 * 1024), 64 * 1024 * 1024);
+};
+
 const unpack = (name: string, bytes: Uint8Array): Uint8Array => {
   for (const [kind, magic, command] of PACKED) if (magic.every((byte, i) => bytes[i] === byte)) throw bad(`${name} is packed with ${kind}; unpack it first (${command}).`);
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
   // Loaded here, not on top: the bundle is one file, and --help needs no decompressor.
   const { gunzipSync } = process.getBuiltinModule("node:zlib");
   try {
-    return gunzipSync(bytes, { maxOutputLength: TAR_LIMITS.bytes });
+    return gunzipSync(bytes, { maxOutputLength: TAR_LIMITS.bytes, chunkSize: unpackedSize(bytes) });
   } catch (error) {
     throw bad(`${name} is a damaged gzip file, or unpacks to more than ${TAR_LIMITS.bytes} bytes: ${error instanceof Error ? error.message : String(error)}.`);
   }

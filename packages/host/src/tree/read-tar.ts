@@ -21,17 +21,21 @@ export const isTar = (bytes: Uint8Array): boolean => {
 
 const ascii = (bytes: Uint8Array, from: number, to: number): string => String.fromCharCode(...bytes.subarray(from, to));
 
+const CHECKSUM = 148;
+const CHECKSUM_END = 156;
+
+/** Sum of a header's bytes, the checksum itself counted as spaces. */
+const sumOf = (bytes: Uint8Array, at: number, byteOf: (byte: number) => number): number => {
+  let sum = 32 * (CHECKSUM_END - CHECKSUM);
+  for (let i = at; i < at + CHECKSUM; i++) sum += byteOf(bytes[i] as number);
+  for (let i = at + CHECKSUM_END; i < at + 512; i++) sum += byteOf(bytes[i] as number);
+  return sum;
+};
+
 /** Whether a header's checksum is right; programs of old added the bytes as signed numbers. */
 const hasChecksum = (bytes: Uint8Array, at: number): boolean => {
-  const stated = Number.parseInt(ascii(bytes, at + 148, at + 156), 8);
-  let sum = 0;
-  let signed = 0;
-  for (let i = 0; i < 512; i++) {
-    const byte = i >= 148 && i < 156 ? 32 : (bytes[at + i] as number);
-    sum += byte;
-    signed += byte < 128 ? byte : byte - 256;
-  }
-  return (stated === sum || stated === signed) && sum > 256;
+  const stated = Number.parseInt(ascii(bytes, at + CHECKSUM, at + CHECKSUM_END), 8);
+  return stated > 256 && (stated === sumOf(bytes, at, (byte) => byte) || stated === sumOf(bytes, at, (byte) => (byte < 128 ? byte : byte - 256)));
 };
 
 /** The size an entry states: octal digits, or, as GNU tar writes large ones, base 256 behind a set first bit. */
