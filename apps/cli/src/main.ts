@@ -103,7 +103,7 @@ try {
     complain(`${printable(error.message)}; iommu ${cli.matchedCommandName ?? ""} --help shows what there is.`);
     process.exitCode = ExitCode.BadInput;
   } else {
-    complain(`this is a fault of the program, please report it with the command and the input.\n${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+    complain(`this is a fault of the program, please report it with the command and the input.\n${(error instanceof Error ? (error.stack ?? error.message) : String(error)).split("\n").map(printable).join("\n")}`);
     process.exitCode = ExitCode.Fault;
   }
 }
