@@ -1,5 +1,5 @@
 import type { MmioHandler } from "@iommu-lab/memory";
-import type { ExplanationSink, Interrupt, InterruptMessage, InterruptSink, InterruptVerdict } from "@iommu-lab/pci-bus";
+import type { ExplanationSink, InterruptMessage, InterruptSink, InterruptVerdict } from "@iommu-lab/pci-bus";
 
 /** The interrupt half of an IOMMU: looks an entry up, checks it, delivers, posts or blocks. */
 export interface InterruptRemapper {
@@ -12,18 +12,25 @@ export interface IoApic {
   readonly registers: MmioHandler;
   /** Number of inputs; 24 on PCs. */
   readonly pins: number;
-  /** Level of an input, active high after polarity. */
+  /** Whether an input is active; its electrical level is the caller's matter. */
   setPin(pin: number, asserted: boolean): void;
   /** A local APIC ended a level-triggered interrupt of this vector. */
   endOfInterrupt(vector: number): void;
 }
 
-/** The local APICs of a machine: where interrupts arrive. Intel SDM vol. 3 "Advanced Programmable Interrupt Controller". */
+/** What reaches a processor without a vector of its own. An ExtINT asks it to fetch one from the 8259. */
+export type ProcessorEvent = "init" | "smi" | "nmi" | "extint" | "doorbell";
+
+/** The local APICs of a machine: where interrupts arrive. Intel SDM vol. 3 "Advanced Programmable Interrupt Controller (APIC)". */
 export interface LocalApics extends InterruptSink {
   /** APIC IDs, 8 bits in xAPIC and 32 bits in x2APIC mode. */
   readonly ids: readonly number[];
-  /** Takes the highest pending vector of one processor; -1 when nothing is pending. */
+  /** Vectors requested of one processor and not yet acknowledged (IRR), highest first. */
+  requested(apicId: number): readonly number[];
+  /** Takes the highest requested vector whose class is above the processor's priority into service; -1 when there is none. */
   acknowledge(apicId: number): number;
-  /** Everything accepted and not yet acknowledged by one processor, in order of arrival. */
-  pending(apicId: number): readonly Readonly<Interrupt>[];
+  /** The processor ends the interrupt in service with the highest vector. */
+  endOfInterrupt(apicId: number): void;
+  /** Takes the most urgent pending event of one processor; undefined when there is none. */
+  takeEvent(apicId: number): ProcessorEvent | undefined;
 }

@@ -1,6 +1,8 @@
 import { DeliveryMode, type InterruptSink, type InterruptVerdict } from "@iommu-lab/pci-bus";
 import { describe, expect, expectTypeOf, test } from "vitest";
+import type { IoApicModel, LocalApicsModel } from "../src/apic/index.ts";
 import type { InterruptRemapper, IoApic, LocalApics } from "../src/index.ts";
+import type { VtdInterruptVerdict } from "../src/vtd/index.ts";
 
 describe("interfaces of interrupt-remap", () => {
   test("a remapper takes a message and fills in a caller-owned verdict", () => {
@@ -20,6 +22,9 @@ describe("interfaces of interrupt-remap", () => {
   });
   test("local APICs are an interrupt sink, an I/O APIC has registers and pins", () => {
     expectTypeOf<LocalApics>().toExtend<InterruptSink>();
+    expectTypeOf<LocalApicsModel>().toExtend<LocalApics>();
+    expectTypeOf<IoApicModel>().toExtend<IoApic>();
+    expectTypeOf<VtdInterruptVerdict>().toExtend<InterruptVerdict>();
     expectTypeOf<IoApic["setPin"]>().parameters.toEqualTypeOf<[pin: number, asserted: boolean]>();
   });
 });

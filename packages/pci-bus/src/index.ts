@@ -1,3 +1,4 @@
+export type { CachePolicy } from "./cache-policy.ts";
 export type { Cancel, Clock } from "./clock.ts";
 export type { ConfigSpace } from "./config-space.ts";
 export { IommuDriverError, type DomainKind, type InterruptEntry, type IommuDomain, type IommuDriver, type IommuDriverCallbacks, type IommuFault } from "./driver.ts";
