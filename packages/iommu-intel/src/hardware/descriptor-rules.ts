@@ -1,0 +1,68 @@
+import { DESCRIPTORS } from "../layouts/index.ts";
+import type { VtdCapabilities } from "./capabilities.ts";
+
+/** IQEI values. VT-d §11.4.9.9. */
+export const QueueError = { None: 0, Tail: 1, Fetch: 2, Type: 3, Reserved: 4, Width: 5, Alignment: 6, Mode: 7 } as const;
+
+/** Descriptor types: {bits 11:9, bits 3:0} of the first word. */
+export const DescriptorType = { Context: 1, Iotlb: 2, DeviceTlb: 3, InterruptEntries: 4, Wait: 5, PasidIotlb: 6, PasidCache: 7, PasidDeviceTlb: 8, PageGroupResponse: 9 } as const;
+
+const PD = 1 << 7;
+
+/** Reserved bits of each descriptor's four words, by 4 · type. VT-d §6.5.2.1 to §6.5.2.8, §7.6.1. */
+const RESERVED = new Int32Array(40);
+for (const [type, { reserved }] of Object.entries(DESCRIPTORS)) RESERVED.set(reserved, 4 * Number(type));
+
+/**
+ * Checks one descriptor: 0 or an IQEI value. VT-d §6.5.2, Table 23.
+ * Model: a unit with scalable mode takes the descriptors of scalable mode in legacy mode too, as QEMU's does.
+ */
+export class DescriptorRules {
+  readonly #capabilities: VtdCapabilities;
+
+  constructor(capabilities: VtdCapabilities) {
+    this.#capabilities = capabilities;
+  }
+
+  /** @param words the queue's words; @param at the descriptor's first; @param wide 256 bits */
+  check(words: Uint32Array, at: number, wide: boolean): number {
+    const first = words[at] as number; // the caller has found the descriptor in memory
+    const type = (first & 15) | ((first >>> 5) & 0x70);
+    const { ecap } = this.#capabilities;
+    if (type === 0 || type > (ecap.SMTS || ecap.ADMS ? DescriptorType.PageGroupResponse : DescriptorType.Wait)) return QueueError.Type;
+    if ((type === DescriptorType.DeviceTlb || type === DescriptorType.PasidDeviceTlb) && !ecap.DT) return QueueError.Type;
+    if (type === DescriptorType.InterruptEntries && !ecap.IR) return QueueError.Type;
+    if (type === DescriptorType.PageGroupResponse && !ecap.PRS) return QueueError.Type;
+    for (let i = 0; i < 4; i++) if (((words[at + i] as number) & (RESERVED[4 * type + i] as number)) !== 0) return QueueError.Reserved;
+    if (wide) for (let i = 4; i < 8; i++) if (words[at + i] !== 0) return QueueError.Reserved;
+    return this.#checkValues(type, words, at);
+  }
+
+  #checkValues(type: number, words: Uint32Array, at: number): number {
+    const first = words[at] as number; // as in check
+    const { cap, ecap } = this.#capabilities;
+    const granularity = (first >>> 4) & 3;
+    const mask = (words[at + 2] as number) & 63;
+    let wrong = false;
+    switch (type) {
+      case DescriptorType.Context:
+        wrong = granularity === 0;
+        break;
+      case DescriptorType.Iotlb:
+        wrong = granularity === 0 || (granularity === 3 && (!cap.PSI || mask > cap.MAMV));
+        break;
+      // Model: IM beyond MHMV is software's mistake that hardware need not find; it invalidates as much as it says.
+      case DescriptorType.Wait:
+        wrong = (first & PD) !== 0 && !ecap.PDS;
+        break;
+      case DescriptorType.PasidIotlb:
+        wrong = granularity < 2;
+        break;
+      case DescriptorType.PasidCache:
+        wrong = granularity === 2;
+        break;
+      default:
+    }
+    return wrong ? QueueError.Reserved : QueueError.None;
+  }
+}

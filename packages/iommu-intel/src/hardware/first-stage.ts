@@ -1,0 +1,237 @@
+import { Access, type ExplanationSink } from "@iommu-lab/pci-bus";
+import { FIRST_STAGE_ENTRY } from "../layouts/index.ts";
+import type { VtdCapabilities } from "./capabilities.ts";
+import { explainStructure } from "./explain.ts";
+import type { PagingStructureCache } from "./paging-structure-cache.ts";
+import { indexAt, INTERRUPT_FIRST_PAGE, INTERRUPT_LAST_PAGE, reservedAbove, type SecondStage, type SecondStageWalker } from "./second-stage.ts";
+import { highOf, pageIn, type TableMemory } from "./table-memory.ts";
+import { SECOND_STAGE_REASON, WalkFault } from "./walk-fault.ts";
+
+const PRESENT = 1;
+const WRITABLE = 1 << 1;
+const USER = 1 << 2;
+const ACCESSED = 1 << 5;
+const DIRTY = 1 << 6;
+const PAGE = 1 << 7;
+const EXTENDED_ACCESSED = 1 << 10;
+/** XD, bit 63. */
+const EXECUTE_DISABLE = 0x8000_0000 | 0;
+
+/** Not a reason: the walk must start again from the top. */
+const NEEDS_GUEST_TABLE = -1;
+
+/** How one first-stage table is walked. VT-d §3.6 "First-Stage Translation". */
+export interface FirstStage extends SecondStage {
+  /** Page number of the top table: of an HPA, or of a GPA when `nested`. */
+  firstStageTable: number;
+  /** 4 or 5. */
+  firstStageLevels: number;
+  /** Every table address and the result go through the second stage. */
+  nested: boolean;
+  /** Supervisor writes obey R/W. */
+  writeProtect: boolean;
+  /** XD counts. */
+  noExecute: boolean;
+  /** Set EA as well as A. */
+  extendedAccessed: boolean;
+  /** Accessed and dirty bits may be written: walks snoop. */
+  firstStageSnoops: boolean;
+  /** Tag of what the walk leaves in the paging-structure caches; 0 for none. */
+  firstStageSpace: number;
+}
+
+/** Walks first-stage tables, nested in the second stage or alone. Faults are the specification's reasons. VT-d §3.6, §3.8 "Nested Translation". */
+export class FirstStageWalker {
+  /** 4 KiB page number that the page asked for translates to, after both stages. */
+  page = 0;
+  /** log2 of what the translation covers: the smaller of both stages' pages. */
+  shift = 12;
+  /** `Access` bits for user requests. */
+  userRights = 0;
+  /** `Access` bits for supervisor requests. */
+  supervisorRights = 0;
+  /** The leaf's low word of the first stage. */
+  leaf = 0;
+  /** The leaf's low word of the second stage; 0 without nesting. */
+  secondLeaf = 0;
+  /** A write through this translation has to set D first, in one stage or both. */
+  clean = false;
+  reads = 0;
+  readonly #memory: TableMemory;
+  readonly #structures: PagingStructureCache;
+  readonly #second: SecondStageWalker;
+  readonly #checkInterruptOutput: boolean;
+  readonly #highReserved: number;
+  readonly #largeReserved = new Int32Array(6);
+  /** Set by `#locate`. */
+  #hostTable = 0;
+
+  constructor(memory: TableMemory, { cap, hostAddressWidth }: VtdCapabilities, second: SecondStageWalker, structures: PagingStructureCache, checkInterruptOutput = true) {
+    this.#memory = memory;
+    this.#structures = structures;
+    this.#checkInterruptOutput = checkInterruptOutput;
+    this.#second = second;
+    this.#highReserved = reservedAbove(hostAddressWidth);
+    // Bit 12 of a large page is its PAT bit. Intel SDM vol. 3 §4.5.
+    this.#largeReserved.set([0, 0, 0x1f_e000, cap.FS1GP ? 0x3fff_e000 : PAGE, PAGE, PAGE]);
+  }
+
+  /**
+   * Walks for one canonical page.
+   * @param access     Read, Write, Execute: what the leaf must allow; 0 asks for nothing
+   * @param privileged a supervisor request
+   * @param flag       a write: set D as well, where the leaf allows writing
+   * @returns a fault reason, 0 for none
+   */
+  walk(stage: Readonly<FirstStage>, low: number, high: number, access: Access, privileged: boolean, flag: boolean, explain?: ExplanationSink): number {
+    const fault = this.#walk(stage, low, high, access, privileged, flag, stage.firstStageSpace, explain);
+    // The paging-structure caches know where a table is, not its guest address, which setting its bits needs.
+    return fault === NEEDS_GUEST_TABLE ? this.#walk(stage, low, high, access, privileged, flag, 0, explain) : fault;
+  }
+
+  #walk(stage: Readonly<FirstStage>, low: number, high: number, access: Access, privileged: boolean, flag: boolean, space: number, explain?: ExplanationSink): number {
+    const memory = this.#memory;
+    const levels = stage.firstStageLevels;
+    let level = levels;
+    let gathered = WRITABLE | USER;
+    let executable = true;
+    let guestTable = stage.firstStageTable;
+    this.#hostTable = stage.firstStageTable;
+    const start = this.#structures.find(space, low, high, levels);
+    if (start !== 0) {
+      level = start;
+      this.#hostTable = this.#structures.table;
+      gathered = this.#structures.rights & (WRITABLE | USER);
+      executable = (this.#structures.rights & 1) !== 0;
+      guestTable = -1;
+    } else if (stage.nested) {
+      const fault = this.#locate(stage, guestTable, true, explain);
+      if (fault !== 0) return fault;
+    }
+    for (;;) {
+      const table = this.#hostTable;
+      const index = indexAt(low, high, level);
+      const words = memory.wordsOf(table);
+      const address = table * 4096 + 8 * index;
+      if (words === undefined) {
+        explain?.step({ structure: `first-stage entry, level ${level}`, address, rule: "A table is in memory", section: "VT-d §3.6", outcome: "no memory there" });
+        return level === levels ? 0x73 : 0x70;
+      }
+      const at = memory.wordOf(table) + 2 * index;
+      const first = words[at] as number; // a page has 512 entries
+      const second = words[at + 1] as number;
+      this.reads++;
+      const isPage = level === 1 || (first & PAGE) !== 0;
+      const fault = this.#judge(first, second, level);
+      if (explain !== undefined) explainStructure(explain, FIRST_STAGE_ENTRY, `first-stage entry, level ${level}`, address, words, at, RULES[fault] ?? "", "VT-d §3.6.1, §9.7", fault === 0 ? (isPage ? "page" : "next level") : `fault ${fault.toString(16)}h`);
+      if (fault !== 0) return fault;
+      gathered &= first;
+      if (stage.noExecute && (second & EXECUTE_DISABLE) !== 0) executable = false;
+      if (isPage) {
+        const inside = level === 1 ? 0 : low & (2 ** (9 * (level - 1)) - 1);
+        this.page = pageIn(level === 1 ? first : first & ~0x1000, second) + inside;
+        this.shift = 12 + 9 * (level - 1);
+        return this.#finish(stage, first, gathered, executable, address, guestTable, access, privileged, flag, explain);
+      }
+      const used = first | ACCESSED | (stage.extendedAccessed ? EXTENDED_ACCESSED : 0);
+      if (used !== first) {
+        const denied = this.#writeFlags(stage, address, guestTable, used, explain);
+        if (denied !== 0) return denied;
+      }
+      guestTable = pageIn(first, second);
+      level--;
+      this.#hostTable = guestTable;
+      if (stage.nested) {
+        const denied = this.#locate(stage, guestTable, false, explain);
+        if (denied !== 0) return denied;
+      }
+      if (space !== 0) this.#structures.insert(space, low, high, level, this.#hostTable, gathered | (executable ? 1 : 0));
+    }
+  }
+
+  #judge(first: number, second: number, level: number): number {
+    if ((first & PRESENT) === 0) return 0x71;
+    const large = level > 1 && (first & PAGE) !== 0;
+    // Without XD support in force bit 63 is reserved in the processor's format, but ignored here. VT-d §9.7.
+    if ((second & this.#highReserved) !== 0 || (large && (first & (this.#largeReserved[level] as number)) !== 0)) return 0x72;
+    return 0;
+  }
+
+  /** Finds the host page of a first-stage table in the second stage. VT-d §3.8. */
+  #locate(stage: Readonly<FirstStage>, guestTable: number, top: boolean, explain?: ExplanationSink): number {
+    const second = this.#second;
+    if (guestTable >= (second.limits[stage.secondStageLevels] as number)) return 0x74;
+    const fault = second.walk(stage, guestTable | 0, highOf(guestTable), Access.Read, false, explain);
+    this.#count();
+    if (fault === WalkFault.NoRead) return top ? 0x75 : 0x76;
+    if (fault !== WalkFault.None) return SECOND_STAGE_REASON[fault] as number;
+    this.#hostTable = second.page;
+    return 0;
+  }
+
+  /** Sets accessed and dirty bits in an entry: 0 or a reason. The table's own page becomes dirty in the second stage. VT-d §3.6.2, §3.8.1. */
+  #writeFlags(stage: Readonly<FirstStage>, address: number, guestTable: number, value: number, explain?: ExplanationSink): number {
+    if (stage.nested) {
+      if (guestTable < 0) return NEEDS_GUEST_TABLE;
+      const second = this.#second;
+      const fault = second.walk(stage, guestTable | 0, highOf(guestTable), Access.Read | Access.Write, true, explain);
+      this.#count();
+      if (fault !== WalkFault.None) return fault === WalkFault.NoWrite ? 0x77 : (SECOND_STAGE_REASON[fault] as number);
+    }
+    if (!stage.firstStageSnoops) return 0x90;
+    this.#memory.write32(address, value);
+    return 0;
+  }
+
+  #count(): void {
+    this.reads += this.#second.reads;
+    this.#second.reads = 0;
+  }
+
+  #finish(stage: Readonly<FirstStage>, first: number, gathered: number, executable: boolean, address: number, guestTable: number, access: Access, privileged: boolean, flag: boolean, explain?: ExplanationSink): number {
+    const execute = executable ? Access.Execute : 0;
+    const write = (gathered & WRITABLE) !== 0 ? Access.Write : 0;
+    this.userRights = (gathered & USER) !== 0 ? Access.Read | write | execute : 0;
+    this.supervisorRights = Access.Read | (stage.writeProtect ? write : Access.Write) | execute;
+    this.leaf = first;
+    this.secondLeaf = 0;
+    if (!privileged && (gathered & USER) === 0 && access !== 0) return 0x81;
+    const rights = privileged ? this.supervisorRights : this.userRights;
+    if ((access & ~rights & Access.Execute) !== 0) return 0x82;
+    if ((access & ~rights & Access.Write) !== 0) return 0x85;
+    const guestPage = this.page;
+    let fault = stage.nested ? this.#nest(stage, guestPage, access, false, explain) : this.#checkInterruptOutput && this.page >= INTERRUPT_FIRST_PAGE && this.page <= INTERRUPT_LAST_PAGE ? 0x87 : 0;
+    if (fault !== 0) return fault;
+    const finalClean = stage.nested && this.#second.clean;
+    const writes = flag && ((privileged ? this.supervisorRights : this.userRights) & Access.Write) !== 0;
+    const wanted = first | ACCESSED | (stage.extendedAccessed ? EXTENDED_ACCESSED : 0) | (writes ? DIRTY : 0);
+    if (wanted !== first) {
+      const page = this.page;
+      fault = this.#writeFlags(stage, address, guestTable, wanted, explain);
+      if (fault !== 0) return fault;
+      this.page = page;
+    }
+    if (writes && finalClean) fault = this.#nest(stage, guestPage, access, true, explain);
+    this.clean = !writes && ((wanted & DIRTY) === 0 || finalClean);
+    return fault;
+  }
+
+  /** Sends the first stage's result through the second. */
+  #nest(stage: Readonly<FirstStage>, page: number, access: Access, writes: boolean, explain?: ExplanationSink): number {
+    const second = this.#second;
+    if (page >= (second.limits[stage.secondStageLevels] as number)) return 0x84;
+    const wanted = (access & (Access.Read | Access.Write)) | ((access & Access.Execute) !== 0 ? Access.Read : 0);
+    const fault = second.walk(stage, page | 0, highOf(page), wanted, writes, explain);
+    this.#count();
+    if (fault !== WalkFault.None) return SECOND_STAGE_REASON[fault] as number;
+    const rights = second.rights | Access.Execute;
+    this.userRights &= rights;
+    this.supervisorRights &= rights;
+    this.page = second.page;
+    this.shift = Math.min(this.shift, second.shift);
+    this.secondLeaf = second.leaf;
+    return 0;
+  }
+}
+
+const RULES: Readonly<Record<number, string>> = { 0: "The entry is present and no reserved bit is set", 0x71: "An entry with P clear is not present", 0x72: "Reserved bits of a present entry are 0" };

@@ -1,0 +1,267 @@
+import { NO_PASID, PageResponseCode, type DeviceTlbInvalidation, type DownstreamPort } from "@iommu-lab/pci-bus";
+import type { VtdCapabilities } from "./capabilities.ts";
+import { DescriptorRules, DescriptorType, QueueError } from "./descriptor-rules.ts";
+import type { EventInterrupt } from "./event-interrupt.ts";
+import type { FaultRecording } from "./fault-recording.ts";
+import { Granularity, type Invalidation } from "./invalidation.ts";
+import type { TableMemory } from "./table-memory.ts";
+import { TranslationTableMode } from "./translator.ts";
+import type { UnitRegisters } from "./unit-registers.ts";
+
+/** A wait descriptor that waits for device-TLBs. */
+interface PendingWait {
+  /** Device-TLB invalidations up to this number must have completed. */
+  readonly after: number;
+  readonly flags: number;
+  readonly data: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+/** Bits of a wait descriptor's first word. */
+const INTERRUPT = 1 << 4;
+const STATUS_WRITE = 1 << 5;
+const FENCE = 1 << 6;
+
+/** What a queue acts on. */
+export interface QueuePorts {
+  readonly registers: UnitRegisters;
+  readonly memory: TableMemory;
+  readonly capabilities: VtdCapabilities;
+  readonly invalidation: Invalidation;
+  readonly faults: FaultRecording;
+  /** Invalidation completion event. */
+  readonly completion: EventInterrupt;
+  /** Nanoseconds after which a device-TLB invalidation counts as lost. */
+  readonly deviceTlbTimeout: number;
+  /** TTM as latched. */
+  readonly mode: () => number;
+}
+
+/** The invalidation queue. VT-d §6.5.2 "Queued Invalidation Interface". */
+export class InvalidationQueue {
+  /** The way down to device-TLBs, once connected. */
+  downstream: DownstreamPort | undefined;
+  /** Descriptors done. */
+  descriptors = 0;
+  readonly #ports: QueuePorts;
+  readonly #rules: DescriptorRules;
+  #running = false;
+  /** Byte offset of the head. */
+  #head = 0;
+  #issued = 0;
+  readonly #outstanding = new Map<number, number>();
+  #waits: PendingWait[] = [];
+  #fenced = false;
+  /** Raised when everything outstanding is dropped, so that late completions are not taken for later ones. */
+  #generation = 0;
+
+  constructor(ports: QueuePorts) {
+    this.#ports = ports;
+    this.#rules = new DescriptorRules(ports.capabilities);
+  }
+
+  /** QIE: 0→1 starts at the head with what is pending, 1→0 stops and puts the head to 0. VT-d §6.5.2, §11.4.9.1. */
+  enable(on: boolean): void {
+    this.#drop();
+    this.#moveHead(0);
+    if (on) this.process();
+  }
+
+  reset(): void {
+    this.#drop();
+    this.#moveHead(0);
+  }
+
+  /** An unexpected or malformed completion arrived from a function: ICE, and the queue goes on. VT-d §6.5.2.10. */
+  completionError(source: number): void {
+    this.#ports.registers.set("IQERCD_REG", "ICESID", source);
+    this.#ports.faults.raise("ICE");
+  }
+
+  /** Fetches and does descriptors until the queue is empty, an error stops it, or a fence waits. */
+  process(): void {
+    if (this.#running) return;
+    this.#running = true;
+    const { registers, memory } = this.#ports;
+    while (registers.get("GSTS_REG", "QIES") === 1 && registers.get("FSTS_REG", "IQE") === 0 && registers.get("FSTS_REG", "ITE") === 0 && !this.#fenced) {
+      const tail = registers.get("IQT_REG", "QT") * 16;
+      if (tail === this.#head) break;
+      const wide = registers.get("IQA_REG", "DW") === 1;
+      const scalable = this.#ports.mode() !== TranslationTableMode.Legacy;
+      const size = 4096 * 2 ** registers.get("IQA_REG", "QS");
+      const wrong = this.#checkQueue(tail, size, wide, scalable);
+      if (wrong !== QueueError.None) {
+        this.#error(wrong);
+        break;
+      }
+      if (!this.#run(memory, registers.get("IQA_REG", "IQA"), tail, size, wide)) break;
+    }
+    this.#running = false;
+  }
+
+  /** VT-d §6.5.2, §11.4.9.9: translation table mode and width, then tail. */
+  #checkQueue(tail: number, size: number, wide: boolean, scalable: boolean): number {
+    const { ecap } = this.#ports.capabilities;
+    const mode = this.#ports.mode();
+    if (mode === TranslationTableMode.Reserved || (mode === TranslationTableMode.Scalable && !ecap.SMTS) || (mode === TranslationTableMode.Abort && !ecap.ADMS)) return QueueError.Mode;
+    if (scalable && !wide) return QueueError.Width;
+    if (wide && tail % 32 !== 0) return QueueError.Alignment;
+    return tail >= size ? QueueError.Tail : QueueError.None;
+  }
+
+  /** Descriptors from the head to the tail; false when it stopped before. The queue's registers cannot change meanwhile but by descriptors. */
+  #run(memory: TableMemory, base: number, tail: number, size: number, wide: boolean): boolean {
+    const step = wide ? 32 : 16;
+    let head = this.#head;
+    let going = true;
+    while (going && head !== tail) {
+      const page = base + (head >>> 12);
+      const words = memory.wordsOf(page);
+      const at = words === undefined ? 0 : memory.wordOf(page) + ((head & 0xfff) >>> 2);
+      const wrong = words === undefined ? QueueError.Fetch : this.#rules.check(words, at, wide);
+      if (words === undefined || wrong !== QueueError.None) {
+        this.#moveHead(head);
+        this.#error(wrong);
+        return false;
+      }
+      head = (head + step) % size;
+      this.descriptors++;
+      going = this.#execute(words, at, head);
+    }
+    this.#moveHead(head);
+    return going;
+  }
+
+  /** Does one descriptor; false when no further one may be fetched now. @param next the head after it */
+  #execute(words: Uint32Array, at: number, next: number): boolean {
+    const { invalidation } = this.#ports;
+    const w0 = words[at] as number; // the descriptor was checked
+    const w1 = words[at + 1] as number;
+    const w2 = words[at + 2] as number;
+    const w3 = words[at + 3] as number;
+    // Page number of an address field: bits 63:12 of the second quad.
+    const low = (w2 >>> 12) | (w3 << 20);
+    const high = w3 >>> 12;
+    switch ((w0 & 15) | ((w0 >>> 5) & 0x70)) {
+      case DescriptorType.Context:
+        invalidation.context((w0 >>> 4) & 3, w0 >>> 16, w1 & 0xffff, (w1 >>> 16) & 3);
+        return true;
+      case DescriptorType.Iotlb:
+        invalidation.iotlb((w0 >>> 4) & 3, w0 >>> 16, low, high, w2 & 63, (w2 & 64) !== 0);
+        return true;
+      case DescriptorType.InterruptEntries:
+        invalidation.interruptEntries((w0 & 16) !== 0, w1 & 0xffff, w0 >>> 27);
+        return true;
+      case DescriptorType.PasidIotlb:
+        invalidation.pasidIotlb(((w0 >>> 4) & 3) === Granularity.Selective, w0 >>> 16, w1 & 0xf_ffff, low, high, w2 & 63, (w2 & 64) !== 0);
+        return true;
+      case DescriptorType.PasidCache:
+        invalidation.pasidCache((w0 >>> 4) & 3, w0 >>> 16, w1 & 0xf_ffff);
+        return true;
+      case DescriptorType.DeviceTlb:
+        this.#toDevice(w1 & 0xffff, { pasid: NO_PASID, ...rangeOf(low, high, (w2 & 1) !== 0), global: false }, next);
+        return this.#mayGoOn();
+      case DescriptorType.PasidDeviceTlb:
+        this.#toDevice(w0 >>> 16, { pasid: w1 & 0xf_ffff, ...rangeOf(low, high, (w2 & (1 << 11)) !== 0), global: (w2 & 1) !== 0 }, next);
+        return this.#mayGoOn();
+      case DescriptorType.PageGroupResponse:
+        this.#respond(w0, w1, w2);
+        return true;
+      default:
+        return this.#wait({ after: this.#issued, flags: w0, data: w1, low: w2, high: w3 }, next);
+    }
+  }
+
+  #mayGoOn(): boolean {
+    const { registers } = this.#ports;
+    return registers.get("FSTS_REG", "ITE") === 0;
+  }
+
+  #respond(w0: number, w1: number, w2: number): void {
+    const code = (w0 >>> 12) & 15;
+    const response = code === PageResponseCode.Success || code === PageResponseCode.InvalidRequest ? code : PageResponseCode.ResponseFailure;
+    this.downstream?.respondToPage(w0 >>> 16, { pasid: (w0 & 16) !== 0 ? w1 & 0xf_ffff : NO_PASID, group: (w2 >>> 3) & 0x1ff, code: response });
+  }
+
+  #toDevice(source: number, invalidation: DeviceTlbInvalidation, next: number): void {
+    this.#moveHead(next);
+    const number = ++this.#issued;
+    const generation = this.#generation;
+    this.#outstanding.set(number, source);
+    const complete = (outcome: "completed" | "timed-out"): void => {
+      if (generation !== this.#generation || !this.#outstanding.delete(number)) return;
+      if (outcome === "timed-out") this.#timedOut(source);
+      else this.#finishWaits();
+      this.process();
+    };
+    if (this.downstream === undefined) complete("timed-out");
+    else this.downstream.invalidateDeviceTlb(source, invalidation, this.#ports.deviceTlbTimeout, complete);
+  }
+
+  /** ITE: waits are aborted, what is outstanding is dropped, and nothing is fetched until software clears it. VT-d §6.5.2.10. */
+  #timedOut(source: number): void {
+    this.#drop();
+    this.#ports.registers.set("IQERCD_REG", "ITESID", source);
+    this.#ports.faults.raise("ITE");
+  }
+
+  #wait(wait: PendingWait, next: number): boolean {
+    if (this.#outstanding.size === 0 && this.#waits.length === 0) {
+      this.#complete(wait);
+      return true;
+    }
+    this.#waits.push(wait);
+    this.#moveHead(next);
+    if ((wait.flags & FENCE) === 0) return true;
+    this.#fenced = true;
+    return false;
+  }
+
+  /** Completes waits in their order as far as what they wait for is done. */
+  #finishWaits(): void {
+    for (let first = this.#waits[0]; first !== undefined; first = this.#waits[0]) {
+      for (const number of this.#outstanding.keys()) if (number <= first.after) return;
+      this.#waits.shift();
+      this.#complete(first);
+      if ((first.flags & FENCE) !== 0) this.#fenced = false;
+    }
+  }
+
+  /** Status write, then the event. While IWC is set, no further event comes. VT-d §6.5.2.8, §11.4.9.4. */
+  #complete({ flags, data, low, high }: PendingWait): void {
+    const { registers, memory, completion } = this.#ports;
+    // Model: a status write to where no memory is goes nowhere.
+    if ((flags & STATUS_WRITE) !== 0) memory.write32(high * 0x1_0000_0000 + low, data);
+    if ((flags & INTERRUPT) === 0 || registers.get("ICS_REG", "IWC") === 1) return;
+    registers.set("ICS_REG", "IWC", 1);
+    completion.raise();
+  }
+
+  #error(code: number): void {
+    this.#ports.registers.set("IQERCD_REG", "IQEI", code);
+    this.#ports.faults.raise("IQE");
+  }
+
+  #drop(): void {
+    this.#outstanding.clear();
+    this.#waits = [];
+    this.#fenced = false;
+    this.#generation++;
+  }
+
+  #moveHead(to: number): void {
+    this.#head = to;
+    this.#ports.registers.set("IQH_REG", "QH", to >>> 4);
+  }
+}
+
+/** The range a device-TLB invalidation names: with S, the ones from bit 12 up give its size. VT-d §6.5.2.5; PCIe §10.3.1. */
+const rangeOf = (low: number, high: number, sized: boolean): { readonly page: number; readonly sizeShift: number } => {
+  const page = (low >>> 0) + high * 0x1_0000_0000;
+  if (!sized) return { page, sizeShift: 12 };
+  let ones = 0;
+  while (ones < 51 && Math.floor(page / 2 ** ones) % 2 === 1) ones++;
+  if (ones >= 51) return { page: 0, sizeShift: 64 };
+  return { page: page - (page % 2 ** (ones + 1)), sizeShift: 13 + ones };
+};

@@ -1,0 +1,210 @@
+/** Words of a cached translation: tag low, tag high, address space, page, flags, page's high part. */
+export const ENTRY_WORDS = 8;
+const TAG_LOW = 0;
+const TAG_HIGH = 1;
+const SPACE = 2;
+export const PAGE = 3;
+export const FLAGS = 4;
+export const PAGE_HIGH = 5;
+
+/** Fields of the flags word. */
+export const USER_RIGHTS = 0b111;
+export const SUPERVISOR_SHIFT = 3;
+/** A write must set a dirty bit first. */
+export const CLEAN = 1 << 6;
+export const MEMORY_TYPE_SHIFT = 7;
+export const SNOOP = 1 << 10;
+export const SHIFT_SHIFT = 12;
+/** A fault reason, for entries that say "not present" (caching mode only). */
+export const FAULT_SHIFT = 24;
+
+/** What a cache of translations does; pages are given by the low 32 and the high 20 bits of the page number. */
+export interface TranslationCache {
+  readonly words: Int32Array;
+  /** Index in `words` of the entry that covers a page, or -1. */
+  lookup(space: number, low: number, high: number): number;
+  /** Keeps a translation of 2^`shift` bytes (12, 21 or 30); `page` is its first page. */
+  insert(space: number, low: number, high: number, shift: number, page: number, flags: number): void;
+  /** Drops every entry of an address space that overlaps the 2^`mask` pages around a page. */
+  invalidatePages(space: number, low: number, high: number, mask: number): void;
+}
+
+/** Size classes: 4 KiB, 2 MiB, 1 GiB. The class is part of the tag. */
+const CLASS_SHIFT = 24;
+const classOf = (shift: number): number => (shift === 12 ? 0 : shift === 21 ? 1 : 2);
+export const tagLow = (low: number, high: number, bits: number): number => (bits === 0 ? low : (low >>> bits) | (high << (32 - bits)));
+export const tagHigh = (high: number, bits: number): number => (high >>> bits) | ((bits / 9) << CLASS_SHIFT);
+
+/**
+ * A set-associative IOTLB with round-robin replacement, one array for all page sizes. VT-d §6.2.3 "IOTLB".
+ * Nothing in it allocates after construction.
+ */
+export class Iotlb implements TranslationCache {
+  readonly words: Int32Array;
+  readonly #setMask: number;
+  readonly #ways: number;
+  readonly #next: Uint8Array;
+  /** Bit 0: a 2 MiB entry was kept since the last clear; bit 1: 1 GiB. Probes that cannot hit are left out. */
+  #sizes = 0;
+
+  /** @param sets a power of two; @param ways entries in a set, 1 to 8 */
+  constructor(sets: number, ways: number) {
+    if (!Number.isInteger(Math.log2(sets)) || !Number.isInteger(ways) || ways < 1 || ways > 8) throw new RangeError(`An IOTLB of ${sets} sets of ${ways} ways is impossible: sets are a power of two, ways 1 to 8.`);
+    this.words = new Int32Array(sets * ways * ENTRY_WORDS);
+    this.#setMask = sets - 1;
+    this.#ways = ways;
+    this.#next = new Uint8Array(sets);
+  }
+
+  lookup(space: number, low: number, high: number): number {
+    const found = this.#probe(space, low, high);
+    if (found >= 0 || this.#sizes === 0) return found;
+    if ((this.#sizes & 1) !== 0) {
+      const large = this.#probe(space, tagLow(low, high, 9), tagHigh(high, 9));
+      if (large >= 0) return large;
+    }
+    return (this.#sizes & 2) === 0 ? -1 : this.#probe(space, tagLow(low, high, 18), tagHigh(high, 18));
+  }
+
+  insert(space: number, low: number, high: number, shift: number, page: number, flags: number): void {
+    const bits = shift - 12;
+    this.#sizes |= classOf(shift);
+    const first = tagLow(low, high, bits);
+    const second = tagHigh(high, bits);
+    const words = this.words;
+    let at = this.#probe(space, first, second);
+    if (at < 0) {
+      const set = this.#setOf(space, first);
+      const way = this.#next[set] as number; // the set is masked
+      this.#next[set] = way + 1 === this.#ways ? 0 : way + 1;
+      at = (set * this.#ways + way) * ENTRY_WORDS;
+    }
+    words[at + TAG_LOW] = first;
+    words[at + TAG_HIGH] = second;
+    words[at + SPACE] = space;
+    words[at + PAGE] = page;
+    words[at + FLAGS] = flags;
+    words[at + PAGE_HIGH] = page > 0x7fff_ffff ? Math.floor(page / 0x1_0000_0000) : 0;
+  }
+
+  invalidatePages(space: number, low: number, high: number, mask: number): void {
+    if (space === 0) return;
+    if (mask === 0) {
+      for (let at = this.lookup(space, low, high); at >= 0; at = this.lookup(space, low, high)) this.words[at + SPACE] = 0;
+      return;
+    }
+    for (let at = 0; at < this.words.length; at += ENTRY_WORDS) if (this.words[at + SPACE] === space && overlaps(this.words, at, low, high, mask)) this.words[at + SPACE] = 0;
+  }
+
+  #setOf(space: number, tag: number): number {
+    return (tag + Math.imul(space, 0x9e37_79b1)) & this.#setMask;
+  }
+
+  #probe(space: number, low: number, high: number): number {
+    const words = this.words;
+    const stride = this.#ways * ENTRY_WORDS;
+    let at = this.#setOf(space, low) * stride;
+    for (const end = at + stride; at < end; at += ENTRY_WORDS) if (words[at] === low && words[at + SPACE] === space && words[at + TAG_HIGH] === high) return at;
+    return -1;
+  }
+}
+
+/** Whether the entry at `at` and the 2^mask pages around a page have a page in common. */
+const overlaps = (words: Int32Array, at: number, low: number, high: number, mask: number): boolean => {
+  const second = words[at + TAG_HIGH] as number; // at is of an entry
+  const bits = 9 * (second >>> CLASS_SHIFT);
+  const coarse = Math.max(bits, mask);
+  const entryHigh = second & (2 ** CLASS_SHIFT - 1);
+  const entryLow = words[at + TAG_LOW] as number;
+  return coarse >= 52 || pageAt(entryLow, entryHigh, coarse - bits) === pageAt(low, high, coarse);
+};
+
+/** A page number without its low bits, as a number. */
+const pageAt = (low: number, high: number, bits: number): number => Math.floor(((low >>> 0) + (high >>> 0) * 0x1_0000_0000) / 2 ** bits);
+
+/**
+ * Keeps everything until it is invalidated: what the architecture allows an IOTLB of any size. It grows as it must; entries of
+ * forgotten address spaces are dropped when they are in the way.
+ */
+export class UnboundedIotlb implements TranslationCache {
+  words = new Int32Array(1024 * ENTRY_WORDS);
+  #used = 0;
+  readonly #free: number[] = [];
+  readonly #spaces = new Map<number, Map<number, number>>();
+  readonly #isCurrent: (space: number) => boolean;
+
+  /** @param isCurrent whether entries of an address space can still be found */
+  constructor(isCurrent: (space: number) => boolean) {
+    this.#isCurrent = isCurrent;
+  }
+
+  lookup(space: number, low: number, high: number): number {
+    const entries = this.#spaces.get(space);
+    if (entries === undefined) return -1;
+    for (let bits = 0; bits <= 18; bits += 9) {
+      const at = entries.get(keyOf(low, high, bits));
+      if (at !== undefined) return at;
+    }
+    return -1;
+  }
+
+  insert(space: number, low: number, high: number, shift: number, page: number, flags: number): void {
+    const bits = shift - 12;
+    let entries = this.#spaces.get(space);
+    if (entries === undefined) {
+      this.#dropForgotten();
+      this.#spaces.set(space, (entries = new Map<number, number>()));
+    }
+    const key = keyOf(low, high, bits);
+    const at = entries.get(key) ?? this.#allocate();
+    entries.set(key, at);
+    this.words[at + TAG_LOW] = tagLow(low, high, bits);
+    this.words[at + TAG_HIGH] = tagHigh(high, bits);
+    this.words[at + SPACE] = space;
+    this.words[at + PAGE] = page;
+    this.words[at + FLAGS] = flags;
+    this.words[at + PAGE_HIGH] = page > 0x7fff_ffff ? Math.floor(page / 0x1_0000_0000) : 0;
+  }
+
+  invalidatePages(space: number, low: number, high: number, mask: number): void {
+    const entries = this.#spaces.get(space);
+    if (entries === undefined) return;
+    for (const [key, at] of entries)
+      if (overlaps(this.words, at, low, high, mask)) {
+        entries.delete(key);
+        this.#free.push(at);
+      }
+  }
+
+  #allocate(): number {
+    const free = this.#free.pop();
+    if (free !== undefined) return free;
+    const at = this.#used;
+    this.#used += ENTRY_WORDS;
+    if (this.#used > this.words.length) {
+      const larger = new Int32Array(this.words.length * 2);
+      larger.set(this.words);
+      this.words = larger;
+    }
+    return at;
+  }
+
+  #dropForgotten(): void {
+    for (const [space, entries] of this.#spaces) {
+      if (this.#isCurrent(space)) continue;
+      this.#free.push(...entries.values());
+      this.#spaces.delete(space);
+    }
+  }
+}
+
+/** Page number of 2^(12 + bits) bytes with its size: exact, since a page number has 52 bits at most and sizes take the room of the bits they drop. */
+const keyOf = (low: number, high: number, bits: number): number => pageAt(low, high, bits) + (bits === 0 ? 0 : bits === 9 ? 2 ** 52 : 2 ** 52 + 2 ** 44);
+
+/** Never keeps anything. */
+export const NO_CACHE: TranslationCache = {
+  words: new Int32Array(0),
+  lookup: () => -1,
+  insert: () => undefined,
+  invalidatePages: () => undefined,
+};

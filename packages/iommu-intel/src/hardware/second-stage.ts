@@ -1,0 +1,189 @@
+import type { Access} from "@iommu-lab/pci-bus";
+import { type ExplanationSink } from "@iommu-lab/pci-bus";
+import { SECOND_STAGE_ENTRY } from "../layouts/index.ts";
+import type { VtdCapabilities } from "./capabilities.ts";
+import { explainStructure } from "./explain.ts";
+import type { PagingStructureCache } from "./paging-structure-cache.ts";
+import { pageIn, type TableMemory } from "./table-memory.ts";
+import { WalkFault } from "./walk-fault.ts";
+
+const READ = 1;
+const WRITE = 2;
+const EXECUTE = 4;
+const PAGE = 1 << 7;
+const ACCESSED = 1 << 8;
+const DIRTY = 1 << 9;
+const SNOOP = 1 << 11;
+/** Bit 62 of an entry (TM), in its high word. */
+const TRANSIENT = 1 << 30;
+const LAST_ADDRESS_BIT = 51;
+
+/** Page numbers of the interrupt address range, 0xfee0_0000 to 0xfeef_ffff. VT-d §3.14. */
+export const INTERRUPT_FIRST_PAGE = 0xf_ee00;
+export const INTERRUPT_LAST_PAGE = 0xf_eeff;
+
+/** How one second-stage table is walked: where it is and what its PASID entry allows. */
+export interface SecondStage {
+  /** Page number of the top table. */
+  secondStageTable: number;
+  /** 3, 4 or 5. */
+  secondStageLevels: number;
+  /** Accessed and dirty bits are kept. */
+  secondStageFlags: boolean;
+  /** Accessed and dirty bits may be written: walks snoop. */
+  secondStageSnoops: boolean;
+  /** Tag of what the walk leaves in the paging-structure caches; 0 for none. */
+  secondStageSpace: number;
+}
+
+/**
+ * Walks second-stage tables. VT-d §3.7 "Second-Stage Translation". The results are in the walker's own fields, so that
+ * a walk makes no object.
+ */
+export class SecondStageWalker {
+  /** 4 KiB page number that the page asked for translates to. */
+  page = 0;
+  /** log2 of the page's bytes: 12, 21 or 30. */
+  shift = 12;
+  /** `Access` bits that every level allows. */
+  rights = 0;
+  /** The leaf's low word: memory type, IPAT, SNP, D. */
+  leaf = 0;
+  /** A write through this translation has to set D first. */
+  clean = false;
+  /** Entries read. */
+  reads = 0;
+  readonly #memory: TableMemory;
+  readonly #structures: PagingStructureCache;
+  readonly #checkInterruptOutput: boolean;
+  readonly #presentMask: number;
+  readonly #highReserved: number;
+  /** Reserved bits of the low word, by 2 · level + (1 if the entry maps a page). */
+  readonly #lowReserved = new Int32Array(12);
+  /** First page number past what a table of so many levels translates. */
+  readonly limits: Float64Array;
+
+  constructor(memory: TableMemory, { cap, ecap, hostAddressWidth }: VtdCapabilities, structures: PagingStructureCache, checkInterruptOutput = true) {
+    this.#memory = memory;
+    this.#structures = structures;
+    this.#checkInterruptOutput = checkInterruptOutput;
+    // X counts only where execute requests are supported. VT-d §9.8.
+    this.#presentMask = ecap.ERS ? READ | WRITE | EXECUTE : READ | WRITE;
+    this.#highReserved = reservedAbove(hostAddressWidth) | TRANSIENT;
+    for (let level = 1; level <= 5; level++) {
+      this.#lowReserved[2 * level] = SNOOP;
+      const large = level === 2 ? cap.SSLPS & 1 : level === 3 ? cap.SSLPS & 2 : level === 1 ? 1 : 0;
+      this.#lowReserved[2 * level + 1] = large ? 2 ** (9 * (level - 1) + 12) - 2 ** 12 : PAGE;
+      if (!ecap.SC) this.#lowReserved[2 * level + 1] = (this.#lowReserved[2 * level + 1] as number) | SNOOP;
+    }
+    this.limits = Float64Array.from({ length: 6 }, (_, levels) => 2 ** (Math.min(cap.MGAW + 1, 9 * levels + 12) - 12));
+  }
+
+  /**
+   * Walks for one page below `limits[levels]`.
+   * @param low    bits 31:0 of the page number, as int32
+   * @param high   the bits above
+   * @param access rights that the leaf must have; 0 asks for none
+   * @param flag   a write: set D as well, where the leaf allows writing
+   * @returns a `WalkFault`
+   */
+  walk(stage: Readonly<SecondStage>, low: number, high: number, access: Access, flag: boolean, explain?: ExplanationSink): number {
+    const memory = this.#memory;
+    const levels = stage.secondStageLevels;
+    const keepFlags = stage.secondStageFlags;
+    let table = stage.secondStageTable;
+    let level = levels;
+    let rights = READ | WRITE | EXECUTE;
+    const known = this.#structures.find(stage.secondStageSpace, low, high, levels);
+    if (known !== 0) {
+      level = known;
+      table = this.#structures.table;
+      rights = this.#structures.rights;
+    }
+    for (;;) {
+      const index = indexAt(low, high, level);
+      const words = memory.wordsOf(table);
+      if (words === undefined) {
+        explain?.step({ structure: `second-stage entry, level ${level}`, address: table * 4096 + 8 * index, rule: "A table is in memory", section: "VT-d §3.7", outcome: "no memory there" });
+        return level === levels ? WalkFault.TopUnreadable : WalkFault.Unreadable;
+      }
+      const at = memory.wordOf(table) + 2 * index;
+      const first = words[at] as number; // a page has 512 entries
+      const second = words[at + 1] as number;
+      this.reads++;
+      const isPage = level === 1 || (first & PAGE) !== 0;
+      const fault = this.#judge(first, second, level, isPage);
+      if (explain !== undefined) explainStructure(explain, SECOND_STAGE_ENTRY, `second-stage entry, level ${level}`, table * 4096 + 8 * index, words, at, RULES[fault] as string, "VT-d §3.7.1, §9.8", fault === 0 ? (isPage ? "page" : "next level") : "fault");
+      if (fault !== WalkFault.None) return fault;
+      rights &= first;
+      if (isPage) return this.#finish(stage, first, second, level, low, rights, table * 4096 + 8 * index, access, flag);
+      if (keepFlags && (first & ACCESSED) === 0) {
+        if (!stage.secondStageSnoops) return WalkFault.NoSnoopForFlags;
+        memory.write32(table * 4096 + 8 * index, first | ACCESSED);
+      }
+      table = pageIn(first, second);
+      level--;
+      if (stage.secondStageSpace !== 0) this.#structures.insert(stage.secondStageSpace, low, high, level, table, rights & (READ | WRITE | EXECUTE));
+    }
+  }
+
+  /** Order of VT-d §7.1.3: an entry without any right is not present, whatever else it holds; then reserved bits. */
+  #judge(first: number, second: number, level: number, isPage: boolean): number {
+    if ((first & this.#presentMask) === 0) return WalkFault.NotPresent;
+    if ((first & (this.#lowReserved[2 * level + (isPage ? 1 : 0)] as number)) !== 0 || (second & this.#highReserved) !== 0) return WalkFault.Reserved;
+    return WalkFault.None;
+  }
+
+  #finish(stage: Readonly<SecondStage>, first: number, second: number, level: number, low: number, rights: number, address: number, access: Access, flag: boolean): number {
+    this.rights = rights & this.#presentMask;
+    this.leaf = first;
+    this.clean = false;
+    const inside = level === 1 ? 0 : low & (2 ** (9 * (level - 1)) - 1);
+    this.page = pageIn(first, second) + inside;
+    this.shift = 12 + 9 * (level - 1);
+    if ((access & ~rights & WRITE) !== 0) return WalkFault.NoWrite;
+    if ((access & ~rights & READ) !== 0) return WalkFault.NoRead;
+    if ((access & ~rights & EXECUTE) !== 0) return WalkFault.NoExecute;
+    if (this.#checkInterruptOutput && this.page >= INTERRUPT_FIRST_PAGE && this.page <= INTERRUPT_LAST_PAGE) return WalkFault.InterruptRange;
+    if (!stage.secondStageFlags) return WalkFault.None;
+    const dirty = flag && (rights & WRITE) !== 0 ? DIRTY : 0;
+    const wanted = first | ACCESSED | dirty;
+    if (wanted !== first) {
+      if (!stage.secondStageSnoops) return WalkFault.NoSnoopForFlags;
+      this.#memory.write32(address, wanted);
+      this.leaf = wanted;
+    }
+    this.clean = (wanted & DIRTY) === 0;
+    return WalkFault.None;
+  }
+}
+
+/** Index in the table of `level` for a page. */
+export const indexAt = (low: number, high: number, level: number): number => {
+  switch (level) {
+    case 1:
+      return low & 511;
+    case 2:
+      return (low >>> 9) & 511;
+    case 3:
+      return (low >>> 18) & 511;
+    case 4:
+      return ((low >>> 27) | (high << 5)) & 511;
+    default:
+      return (high >>> 4) & 511;
+  }
+};
+
+/** Bits 51:HAW of an entry, in its high word. */
+export const reservedAbove = (hostAddressWidth: number): number => {
+  const bits = LAST_ADDRESS_BIT + 1 - hostAddressWidth;
+  return bits <= 0 ? 0 : (2 ** bits - 1) * 2 ** (hostAddressWidth - 32);
+};
+
+const RULES: readonly string[] = [
+  "The entry allows something and no reserved bit is set",
+  "The top table can be read",
+  "A table can be read",
+  "An entry that allows nothing is not present",
+  "Reserved bits of a present entry are 0",
+];

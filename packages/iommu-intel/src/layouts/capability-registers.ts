@@ -1,0 +1,77 @@
+import { register, ro } from "@iommu-lab/memory/registers";
+
+/** Version of the remapping hardware. */
+export const VER_REG = register("VER_REG", 0x00, 32, { MIN: ro(3, 0, "Minor version"), MAX: ro(7, 4, "Major version") }, { spec: "VT-d §11.4.1" });
+
+/** What the unit can do, first half. */
+export const CAP_REG = register(
+  "CAP_REG",
+  0x08,
+  64,
+  {
+    ND: ro(2, 0, "Number of domains: 2^(4 + 2·ND) domain identifiers", { 0: "16", 1: "64", 2: "256", 3: "1024", 4: "4096", 5: "16384", 6: "65536" }),
+    AFL: ro(3, "Advanced fault logging"),
+    RWBF: ro(4, "Required write-buffer flushing"),
+    PLMR: ro(5, "Protected low-memory region"),
+    PHMR: ro(6, "Protected high-memory region"),
+    CM: ro(7, "Caching mode: not-present and erroneous entries may be cached"),
+    SAGAW: ro(12, 8, "Supported adjusted guest address widths of second-stage tables: bit 1 39-bit, bit 2 48-bit, bit 3 57-bit"),
+    MGAW: ro(21, 16, "Maximum guest address width, less one"),
+    ZLR: ro(22, "Zero-length reads are allowed on write-only pages"),
+    FRO: ro(33, 24, "Offset of the fault recording registers, in 16 bytes"),
+    SSLPS: ro(37, 34, "Second-stage large pages: bit 0 2 MiB, bit 1 1 GiB"),
+    PSI: ro(39, "Page-selective invalidation"),
+    NFR: ro(47, 40, "Number of fault recording registers, less one"),
+    MAMV: ro(53, 48, "Maximum address mask of page-selective invalidations"),
+    DWD: ro(54, "Write draining"),
+    DRD: ro(55, "Read draining"),
+    FS1GP: ro(56, "First-stage 1 GiB pages"),
+    PI: ro(59, "Posted interrupts"),
+    FS5LP: ro(60, "First-stage 5-level paging"),
+    ECMDS: ro(61, "Enhanced commands"),
+    ESIRTPS: ro(62, "Setting the interrupt remap table pointer invalidates the interrupt-entry cache"),
+    ESRTPS: ro(63, "Setting the root table pointer invalidates all translation caches"),
+  },
+  { spec: "VT-d §11.4.2" },
+);
+
+/** What the unit can do, second half. */
+export const ECAP_REG = register(
+  "ECAP_REG",
+  0x10,
+  64,
+  {
+    C: ro(0, "Page walks are coherent with processor caches"),
+    QI: ro(1, "Queued invalidation"),
+    DT: ro(2, "Device-TLBs (ATS)"),
+    IR: ro(3, "Interrupt remapping"),
+    EIM: ro(4, "Extended interrupt mode: 32-bit APIC identifiers"),
+    PT: ro(6, "Pass-through"),
+    SC: ro(7, "Snoop control"),
+    IRO: ro(17, 8, "Offset of the IOTLB registers, in 16 bytes"),
+    MHMV: ro(23, 20, "Maximum handle mask of interrupt-entry invalidations"),
+    MTS: ro(25, "Memory types"),
+    NEST: ro(26, "Nested translation"),
+    PRS: ro(29, "Page requests"),
+    ERS: ro(30, "Execute requests"),
+    SRS: ro(31, "Supervisor requests"),
+    NWFS: ro(33, "No-write flag in translation requests"),
+    EAFS: ro(34, "Extended accessed flag of first-stage entries"),
+    PSS: ro(39, 35, "PASID size in bits, less one"),
+    PASID: ro(40, "Requests with PASID"),
+    DIT: ro(41, "Device-TLB invalidation throttling"),
+    PDS: ro(42, "Page-request draining by invalidation wait descriptors"),
+    SMTS: ro(43, "Scalable mode"),
+    VCS: ro(44, "Virtual commands"),
+    SSADS: ro(45, "Second-stage accessed and dirty bits"),
+    SSTS: ro(46, "Second-stage translation in scalable mode"),
+    FSTS: ro(47, "First-stage translation"),
+    SMPWCS: ro(48, "Scalable-mode page walks are coherent"),
+    RPS: ro(49, "RID_PASID: the PASID of requests without PASID is taken from the context entry"),
+    PMS: ro(51, "Performance monitoring"),
+    ADMS: ro(52, "Abort-DMA mode"),
+    RPRIVS: ro(53, "RID_PRIV: requests without PASID may be privileged"),
+    SMS: ro(58, "Stop-marker messages"),
+  },
+  { spec: "VT-d §11.4.3 \"Extended Capability Register\"" },
+);
