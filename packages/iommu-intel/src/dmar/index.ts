@@ -1,1 +1,7 @@
-export { decodeDmarUnits, type DmarPathStep, type DmarScope, type DmarUnit, type DmarUnits } from "./decode.ts";
+export { decodeDmar, DmarError } from "./decode.ts";
+export { DIAGNOSES, type Diagnosis, type DiagnosisId } from "./diagnosis.ts";
+export { diagnoseDmar } from "./diagnose.ts";
+export { encodeDmar } from "./encode.ts";
+export { structureName } from "./layouts.ts";
+export type { AddressInput, Andd, Atsr, DmarInput, DmarOddities, DmarPathStep, DmarScope, DmarScopeInput, DmarStructure, DmarStructureInput, DmarTable, Drhd, RawStructure, Rhsa, Rmrr, Satc, Sidp } from "./table.ts";
+export { decodeDmarUnits, type DmarUnit, type DmarUnits } from "./units.ts";

@@ -1,0 +1,19 @@
+export { interpretCap, interpretEcap } from "./capabilities.ts";
+export type { Decoded, DecodedStructure, Fact, FieldValue, Finding, Interpretation, Told } from "./decoded.ts";
+export { decodeDebugfs, debugfsFile, type DebugfsFile } from "./debugfs.ts";
+export { decodeDescriptor } from "./descriptors.ts";
+export { decodeFaultRecord } from "./fault-record.ts";
+export { decodeKernelLog } from "./kernel-log.ts";
+export { decodeRegister, REGISTERS } from "./registers.ts";
+export {
+  decodeContextEntry,
+  decodeFirstStageEntry,
+  decodeIrte,
+  decodePasidDirectoryEntry,
+  decodePasidEntry,
+  decodeRootEntry,
+  decodeScalableContextEntry,
+  decodeScalableRootEntry,
+  decodeSecondStageEntry,
+} from "./table-entries.ts";
+export { parseWords, structuresOf, WordsError, type Word } from "./words.ts";
