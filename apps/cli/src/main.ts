@@ -11,6 +11,7 @@ const EXAMPLES = `Examples:
   $ sudo iommu snapshot -o host.tar.gz            capture this machine for later, or for others
   $ iommu groups --from host.tar.gz --compare     does the kernel agree with the rules?
   $ lspci -D -nn -vvv | iommu groups --from -     from pasted text
+  $ dmesg | iommu decode -                        what its DMA faults mean
 
 Exit codes: 0 fine, 1 a finding, 2 bad input or arguments, 4 not enough data.`;
 
@@ -63,6 +64,35 @@ cli
   });
 
 cli
+  .command("decode [kind] [file]", "a DMAR or MCFG table, IOMMU registers, fault records, kernel log lines, table entries: in words; - is standard input")
+  .option("--json", "JSON on standard output, alone")
+  .example("  $ sudo cat /sys/firmware/acpi/tables/DMAR | iommu decode -")
+  .example("  $ dmesg | iommu decode -                                  faults, units, queue errors")
+  .example("  $ iommu decode cap /sys/class/iommu/dmar0/intel-iommu/cap")
+  .example("  $ echo d2008c40660462 | iommu decode cap - --json")
+  .example("  $ sudo cat /sys/kernel/debug/iommu/intel/iommu_regset | iommu decode -")
+  .example("  Kinds: dmar, mcfg, log, debugfs, fault, iqe, iqe256, irte, root, scalable-root, context, scalable-context, pasid,")
+  .example("  pasid-directory, pte, first-stage-pte, and every register by its name (cap, ecap, gsts, fsts, rtaddr, iqa, irta ...).")
+  .example("  Without one the input is recognised by what is in it. A long number has its high bits first; quadwords follow each other from the low one.")
+  .action(async (kind: string | undefined, file: string | undefined, options: Record<string, unknown>) => {
+    const { runDecode } = await loadCommands();
+    const rest = Array.isArray(options["--"]) ? (options["--"] as string[]) : [];
+    process.exitCode = await runDecode([kind, file, ...rest].filter((arg) => arg !== undefined), { json: flag(options, "json") });
+  });
+
+cli
+  .command("replay <...files>", "recorded machine traces (.jsonl, .jsonl.gz, folders of them) on the models: does every observation agree?")
+  .option("--caches <policy>", "how the model's caches behave: none, realistic (default) or adversarial")
+  .option("--json", "JSON on standard output, alone")
+  .example("  $ iommu replay trace.jsonl.gz")
+  .example("  $ iommu replay traces/intel --json")
+  .example("  $ iommu replay --caches adversarial traces/intel/qemu-11.1 && echo no mismatch")
+  .action(async (files: string[], options: Record<string, unknown>) => {
+    const { runReplay } = await loadCommands();
+    process.exitCode = await runReplay(files, { caches: single(options, "caches"), json: flag(options, "json") });
+  });
+
+cli
   .command("demo", "this machine's IOMMU and groups; without one, those of a bundled host")
   .example("  $ iommu demo")
   .action(async () => {
@@ -87,7 +117,9 @@ try {
   // "-" alone is standard input, for which the parser needs the form --from=-.
   const args = process.argv.slice(2);
   const joined = args.flatMap((arg, i) => (arg === "--from" && args[i + 1] === "-" ? ["--from=-"] : arg === "-" && args[i - 1] === "--from" ? [] : [arg]));
-  cli.parse([...process.argv.slice(0, 2), ...joined], { run: false });
+  // As an argument of its own the parser drops it, but not behind "--".
+  const placed = joined.includes("-") && !joined.includes("--") ? [...joined.filter((arg) => arg !== "-"), "--", "-"] : joined;
+  cli.parse([...process.argv.slice(0, 2), ...placed], { run: false });
   if (cli.matchedCommand) await cli.runMatchedCommand();
   else if (cli.options.help !== true && cli.options.version !== true) {
     const unknown = cli.args[0];

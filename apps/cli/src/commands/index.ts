@@ -1,4 +1,6 @@
+export { runDecode } from "./decode.ts";
 export { runDemo } from "./demo.ts";
 export { runGroups } from "./groups.ts";
 export { runPci } from "./pci.ts";
+export { runReplay } from "./replay.ts";
 export { runSnapshot } from "./snapshot.ts";

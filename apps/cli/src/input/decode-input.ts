@@ -1,0 +1,156 @@
+import { decodeDebugfs, decodeKernelLog, decodeRegister, debugfsFile, REGISTERS, structuresOf, parseWords, WordsError, type Decoded, type Told } from "@iommu-lab/iommu-intel/decode";
+import { decodeDmar, DmarError, type DmarTable } from "@iommu-lab/iommu-intel/dmar";
+import { decodeMcfg, type Mcfg } from "@iommu-lab/pci-bus/acpi";
+import { CommandError, ExitCode } from "../exit-code.ts";
+import { DumpError, findTables, isText, type FoundTable } from "./acpi-bytes.ts";
+import { bitsKindOf, KIND_LIST, type BitsKind } from "./decode-kinds.ts";
+
+/** What an input turned out to be. */
+export type DecodedInput = { readonly kind: "dmar"; readonly dmar: DmarTable } | { readonly kind: "mcfg"; readonly mcfg: Mcfg } | { readonly kind: "bits"; readonly decoded: Decoded };
+
+const bad = (message: string): CommandError => new CommandError(ExitCode.BadInput, message);
+
+const decodeTable = (name: string, { signature, bytes }: FoundTable, kind?: string): DecodedInput | undefined => {
+  if ((kind ?? signature.toLowerCase()) === "mcfg" && signature === "MCFG") return { kind: "mcfg", mcfg: decodeMcfg(bytes) };
+  if ((kind ?? signature.toLowerCase()) !== "dmar" || signature !== "DMAR") return undefined;
+  try {
+    return { kind: "dmar", dmar: decodeDmar(bytes) };
+  } catch (error) {
+    throw error instanceof DmarError ? bad(`${name}: ${error.message}`) : error;
+  }
+};
+
+const fromTables = (name: string, bytes: Uint8Array, text: string | undefined, kind?: string): DecodedInput[] => {
+  let tables: FoundTable[];
+  try {
+    tables = findTables(bytes, text);
+  } catch (error) {
+    throw error instanceof DumpError ? bad(`${name}: ${error.message}.`) : error;
+  }
+  const decoded = tables.flatMap((table) => decodeTable(name, table, kind) ?? []);
+  if (decoded.length === 0 && tables.length > 0) throw bad(`${name} holds ${tables.map(({ signature }) => `"${signature}"`).join(", ")}, but no ${kind === undefined ? "table that is decoded here (DMAR, MCFG)" : `${kind.toUpperCase()} table`}.`);
+  return decoded;
+};
+
+const collect = (kind: string, told: readonly Told[]): DecodedInput => ({ kind: "bits", decoded: { kind, header: {}, structures: told.map(({ structure }) => structure), diagnoses: told.flatMap(({ findings }) => findings) } });
+
+/** Register values with their names: "CAP 0xd2008c222f0606", "ecap=f0f0da", a line each or after each other. */
+const fromNamedRegisters = (text: string): DecodedInput | undefined => {
+  if (text.length > 1_000_000) return undefined;
+  const told: Told[] = [];
+  for (const match of text.matchAll(/(?:^|[\s,;])([A-Za-z][A-Za-z0-9_]{1,24}?)(?:_REG)?\s{0,4}[:= ]\s{0,4}(?:0x)?([0-9a-fA-F]{1,16})(?=[\s,;]|$)/g)) {
+    const name = (match[1] as string).toUpperCase();
+    const register = REGISTERS.get(name);
+    const value = BigInt(`0x${match[2] as string}`);
+    // "ver 2" in prose is no register value; a sign, a prefix or length make it one.
+    const meant = /[:=]|0x/i.test(match[0]) || (match[2] as string).length >= 8;
+    if (register && meant && value >> BigInt(register.width) === 0n) told.push(decodeRegister(name, value, match.index));
+  }
+  return told.length > 0 ? collect("registers", told) : undefined;
+};
+
+/** Logs and debugfs files of a text, or undefined when it is neither. */
+const fromText = (text: string): DecodedInput | undefined => {
+  const file = debugfsFile(text);
+  const decoded = file ? decodeDebugfs(file, text) : decodeKernelLog(text);
+  return file || decoded.structures.length > 0 ? { kind: "bits", decoded } : undefined;
+};
+
+/** The structures of a kind that a log or debugfs file has. */
+const pick = (input: DecodedInput | undefined, kind: string, { names }: BitsKind): DecodedInput | undefined => {
+  if (input?.kind !== "bits") return undefined;
+  const structures = input.decoded.structures.filter(({ name }) => names.includes(name));
+  const places = new Set(structures.map(({ offset }) => offset));
+  return structures.length > 0 ? { kind: "bits", decoded: { kind, header: input.decoded.header, structures, diagnoses: input.decoded.diagnoses.filter(({ offset }) => places.has(offset)) } } : undefined;
+};
+
+/** Structures that follow each other in raw bytes, as in a dump of memory. */
+const fromBytes = (name: string, bytes: Uint8Array, kind: string, { width, text, decode }: BitsKind): DecodedInput => {
+  const size = width / 8;
+  if (bytes.length % size !== 0) throw bad(`${name} is binary with ${bytes.length} bytes; a ${text} has ${size}.`);
+  const told: Told[] = [];
+  for (let at = 0; at < bytes.length; at += size) {
+    let value = 0n;
+    for (let i = size - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[at + i] as number);
+    if (value !== 0n || bytes.length === size) told.push(decode(value, at));
+  }
+  return collect(kind, told);
+};
+
+const fromKind = (name: string, bytes: Uint8Array, text: string | undefined, kind: string, bits: BitsKind): DecodedInput => {
+  if (text === undefined) return fromBytes(name, bytes, kind, bits);
+  const words = parseWords(text);
+  const found = words ? undefined : (pick(fromText(text), kind, bits) ?? pick(fromNamedRegisters(text), kind, bits));
+  if (found) return found;
+  // A descriptor of scalable mode shows by its length.
+  const wide = kind === "iqe" && words?.some((word) => word.bits > 128) ? bitsKindOf("iqe256") : undefined;
+  const { width, text: what, decode } = wide ?? bits;
+  try {
+    return collect(kind, structuresOf(text, width, what).map(({ value, offset }) => decode(value, offset)));
+  } catch (error) {
+    throw error instanceof WordsError ? bad(`${name}: ${error.message}`) : error;
+  }
+};
+
+/** What a file's name says about contents that do not show it: /sys/class/iommu/dmar0/intel-iommu/cap. */
+const kindByName = (name: string): string | undefined => /(?:^|\/)(cap|ecap)$/.exec(name)?.[1];
+
+type Facts = Decoded["structures"][number]["facts"];
+
+/** Kinds that show by their bits, with how many there are. */
+const GUESSES: readonly { readonly kind: string; readonly fewest: number; readonly most: number; readonly likely: (facts: Facts) => boolean }[] = [
+  { kind: "fault", fewest: 128, most: 128, likely: ({ valid, reasonName, interrupt }) => valid === true && (reasonName !== null || interrupt === true) },
+  { kind: "cap", fewest: 44, most: 64, likely: ({ guestAddressWidth, faultRecordsOffset }) => Number(guestAddressWidth) >= 36 && faultRecordsOffset !== "0x0" },
+];
+
+/** Hexadecimal that can hardly be anything else: a valid fault record, a capability register. */
+const guess = (text: string): DecodedInput | undefined => {
+  const words = parseWords(text) ?? [];
+  if (words.length === 0 || words.length > 64) return undefined;
+  for (const { kind, fewest, most, likely } of GUESSES) {
+    const bits = bitsKindOf(kind);
+    if (!bits || words.some((word) => word.bits < fewest || word.bits > most)) continue;
+    const told = words.map(({ value, offset }) => bits.decode(value, offset));
+    if (told.some(({ structure, findings }) => findings.some(({ id }) => id !== "cap-caching-mode") || !likely(structure.facts))) continue;
+    const found = collect(kind, told);
+    return found.kind === "bits" ? { kind: "bits", decoded: { ...found.decoded, diagnoses: [{ id: "kind-guessed", offset: 0, text: `The input looks like a ${bits.text}, but does not say so; give the kind (${kind}) to be sure.` }, ...found.decoded.diagnoses] } } : undefined;
+  }
+  return undefined;
+};
+
+const recognise = (name: string, bytes: Uint8Array, text: string | undefined): DecodedInput[] => {
+  const tables = fromTables(name, bytes, text);
+  if (tables.length > 0) return tables;
+  if (text !== undefined) {
+    const found = fromText(text) ?? fromNamedRegisters(text);
+    if (found) return [found];
+    const kind = kindByName(name);
+    const bits = kind === undefined ? undefined : bitsKindOf(kind);
+    if (kind !== undefined && bits) return [fromKind(name, bytes, text, kind, bits)];
+    const likely = guess(text);
+    if (likely) return [likely];
+    if ((parseWords(text)?.length ?? 0) > 0) throw bad(`${name} is hexadecimal, which does not say what it means; give the kind before it: iommu decode KIND ${name === "standard input" ? "-" : name}. Kinds: ${KIND_LIST}.`);
+  }
+  throw bad(`${name} is nothing that can be recognised: no DMAR or MCFG table (raw, acpidump, hex dump), no line of the Intel IOMMU driver, no file of /sys/kernel/debug/iommu/intel, no register value with its name${text === undefined ? " (it is binary)" : ""}. If you know what it is, give the kind: ${KIND_LIST}.`);
+};
+
+/**
+ * Decodes an input by its kind, or by what it shows.
+ * @throws CommandError with exit code 2 when nothing can be made of it
+ */
+export const decodeInput = (name: string, bytes: Uint8Array, kind: string | undefined): DecodedInput[] => {
+  const text = isText(bytes) ? new TextDecoder().decode(bytes) : undefined;
+  if (kind === undefined) return recognise(name, bytes, text);
+  const bits = bitsKindOf(kind);
+  if (bits) return [fromKind(name, bytes, text, kind, bits)];
+  if (kind === "log" || kind === "debugfs") {
+    const file = text === undefined ? undefined : debugfsFile(text);
+    if (text !== undefined && kind === "debugfs" && file) return [{ kind: "bits", decoded: decodeDebugfs(file, text) }];
+    const decoded = text === undefined || kind === "debugfs" ? undefined : decodeKernelLog(text);
+    if (decoded && decoded.structures.length > 0) return [{ kind: "bits", decoded }];
+    throw bad(kind === "log" ? `${name} has no line of the Intel IOMMU driver; those begin with DMAR: or DMAR-IR:.` : `${name} is no file of /sys/kernel/debug/iommu/intel: none of their headings is in it.`);
+  }
+  const tables = fromTables(name, bytes, text, kind);
+  if (tables.length === 0) throw bad(`${name} holds no ${kind.toUpperCase()} table: no bytes that begin with "${kind.toUpperCase()}", raw, as acpidump text or in hexadecimal.`);
+  return tables;
+};
