@@ -1,0 +1,79 @@
+import { setRegister } from "./pages.ts";
+import { DMA_BUDGET, type Action } from "./program.ts";
+import type { Random } from "./random.ts";
+import type { Domain, Target } from "./second-stage.ts";
+
+/** How programs make a unit forget everything. */
+export type Flush = () => readonly Action[];
+
+/** A device as the tables show it. */
+export interface Device {
+  readonly bdf: string;
+  /** What its requests go through; undefined where they end before a second stage, or pass. */
+  readonly domain: Domain | undefined;
+  /** Its requests may pass unchanged. */
+  readonly passes?: boolean;
+}
+
+/** Every cache, by registers, in legacy mode without a queue. VT-d §6.5.1 "Register-based Invalidation". */
+export const flushByRegister: Flush = () => [setRegister(0x28, 8, 0xa000_0000_0000_0000n), setRegister(0xf8, 8, 0x9000_0000_0000_0000n)];
+
+/**
+ * Makes transfers, and keeps QEMU from what it does wrong: a translation cached for one direction, met by a request in
+ * the other, is aborted there without a fault. A flush goes before such a request.
+ */
+export class Transfers {
+  readonly #random: Random;
+  readonly #flush: Flush;
+  readonly #seen = new Map<string, "read" | "write">();
+  readonly #moved = new Map<string, number>();
+
+  constructor(random: Random, flush: Flush) {
+    this.#random = random;
+    this.#flush = flush;
+  }
+
+  /** To be called when the program flushes everything by itself. */
+  forget(): void {
+    this.#seen.clear();
+  }
+
+  flushAll(): readonly Action[] {
+    this.forget();
+    return this.#flush();
+  }
+
+  /** One transfer with what surrounds it; none when the device has moved all it can. */
+  transfer({ bdf, domain }: Device, target: Target, check: Action | undefined, direction: "read" | "write" = this.#random.pick(["read", "write"])): Action[] {
+    const random = this.#random;
+    const crossing = random.chance(0.12);
+    const len = random.pick([1, 2, 3, 4, 7, 8, 16, 24, 33, 64]);
+    if ((this.#moved.get(`${bdf} ${direction}`) ?? 0) + len > DMA_BUDGET) return [];
+    this.#moved.set(`${bdf} ${direction}`, (this.#moved.get(`${bdf} ${direction}`) ?? 0) + len);
+    const offset = crossing && len > 1 ? 4096 - random.between(1, len - 1) : random.below(4096 - len + 1);
+    const iova = target.iova + BigInt(offset);
+    const key = `${domain?.id ?? bdf} ${iova >> 30n}`;
+    const actions: Action[] = [];
+    if ((this.#seen.get(key) ?? direction) !== direction) actions.push(...this.flushAll());
+    this.#seen.set(key, direction);
+    const last = offset + len > target.size ? target.size - offset : len;
+    const memory = target.memory === undefined ? undefined : target.memory + offset;
+    if (memory !== undefined) actions.push({ op: "mem_write", addr: memory, data: random.bytes(last) });
+    actions.push({ op: direction === "read" ? "dma_read" : "dma_write", bdf, iova, len });
+    if (memory !== undefined && direction === "write") actions.push({ op: "mem_read", addr: memory, len: last });
+    if (check !== undefined) actions.push(check);
+    return actions;
+  }
+
+  /** An address that no target is at; most are mapped nowhere, some are beyond what the tables cover. */
+  stray({ passes = false }: Device, limit: number): Target {
+    const random = this.#random;
+    const page = ((!passes && random.chance(0.3) ? random.wide() : random.wide() & ((1n << BigInt(limit)) - 1n)) >> 12n) << 12n;
+    // Never where interrupt messages go, nor across the end of the address space. What passes unchanged stays below the
+    // host's width, beyond which QEMU does not look, and away from the devices and the ROM of a PC.
+    const messages = (page & 0xffff_ffff_fff0_0000n) === 0xfee0_0000n || page > 0xffff_ffff_ffff_0000n || page + 0x2000n > 1n << BigInt(passes ? limit : 64);
+    const devices = passes && (page < 0x10_0000n || (page >= 0x7fff_f000n && page < 0x1_0000_0000n));
+    const safe = messages || devices ? 0x1_2345_6000n : page;
+    return { iova: safe, size: 4096, memory: undefined, leaf: undefined };
+  }
+}
