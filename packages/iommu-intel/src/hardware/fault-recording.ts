@@ -43,21 +43,23 @@ export class FaultRecording {
   dma(request: Readonly<TranslationRequest>, reason: number): void {
     const tagged = request.pasid !== NO_PASID;
     const { access } = request;
-    this.#encode(request.requester, reason, request.page % this.#pageLimit, (access & Access.Write) === 0 ? 1 : 0, (access & Access.Write) !== 0 && (access & Access.Read) !== 0 ? 3 : 0, request.addressType);
+    const page = request.page % this.#pageLimit;
+    this.#encode(request.requester, reason, lowOf(page), highOf(page), (access & Access.Write) === 0 ? 1 : 0, (access & Access.Write) !== 0 && (access & Access.Read) !== 0 ? 3 : 0, request.addressType);
     if (tagged) this.#tag(request.pasid, access);
     this.#store(request.requester);
   }
 
   /** A page request that was blocked. */
   pageRequest(requester: number, pasid: number, page: number, access: Access, reason: number): void {
-    this.#encode(requester, reason, page % this.#pageLimit, 0, 1, 0);
+    const kept = page % this.#pageLimit;
+    this.#encode(requester, reason, lowOf(kept), highOf(kept), 0, 1, 0);
     if (pasid !== NO_PASID) this.#tag(pasid, access);
     this.#store(requester);
   }
 
   /** A blocked interrupt: the address field holds the index. VT-d §7.1.3, §11.4.7.6. */
   interrupt(requester: number, reason: number, index: number): void {
-    this.#encode(requester, reason, 0, 0, 0, 0);
+    this.#encode(requester, reason, 0, 0, 0, 0, 0);
     this.#record[1] = index << 16;
     this.#store(requester);
   }
@@ -89,11 +91,11 @@ export class FaultRecording {
     this.#logIndex = 0;
   }
 
-  /** @param type1 T1; @param type2 bit 0 T2, bit 1: T1 as well (an atomic operation) */
-  #encode(requester: number, reason: number, page: number, type1: number, type2: number, addressType: number): void {
+  /** @param low the address's words: two int32, since a large page number as an argument would be allocated; @param type1 T1; @param type2 bit 0 T2, bit 1: T1 as well (an atomic operation) */
+  #encode(requester: number, reason: number, low: number, high: number, type1: number, type2: number, addressType: number): void {
     const record = this.#record;
-    record[0] = (page & 0xf_ffff) << 12;
-    record[1] = Math.floor(page / 0x10_0000);
+    record[0] = low;
+    record[1] = high;
     record[2] = requester | ((type2 & 1) << 28);
     record[3] = (reason | (addressType << 28) | ((type1 | (type2 >>> 1)) << 30) | 0x8000_0000) >>> 0;
   }
@@ -172,3 +174,6 @@ export class FaultRecording {
 
 const NAMES_LOW = Array.from({ length: 256 }, (_, i) => `FRCD${i}_LOW`);
 const NAMES_HIGH = Array.from({ length: 256 }, (_, i) => `FRCD${i}_HIGH`);
+/** The words of a page number's address. */
+const lowOf = (page: number): number => (page & 0xf_ffff) << 12;
+const highOf = (page: number): number => Math.floor(page / 0x10_0000) | 0;

@@ -63,8 +63,13 @@ export class FirstStageWalker {
   readonly #checkInterruptOutput: boolean;
   readonly #highReserved: number;
   readonly #largeReserved = new Int32Array(6);
-  /** Set by `#locate`. */
+  /**
+   * The table being read, and in a nested walk its guest page, -1 while unknown; then the guest page that the first stage ends in.
+   * Fields, because large numbers as arguments would be allocated.
+   */
   #hostTable = 0;
+  #guestTable = 0;
+  #guestPage = 0;
 
   constructor(memory: TableMemory, { cap, hostAddressWidth }: VtdCapabilities, second: SecondStageWalker, structures: PagingStructureCache, checkInterruptOutput = true) {
     this.#memory = memory;
@@ -95,7 +100,7 @@ export class FirstStageWalker {
     let level = levels;
     let gathered = WRITABLE | USER;
     let executable = true;
-    let guestTable = stage.firstStageTable;
+    this.#guestTable = stage.firstStageTable;
     this.#hostTable = stage.firstStageTable;
     const start = this.#structures.find(space, low, high, levels);
     if (start !== 0) {
@@ -103,9 +108,9 @@ export class FirstStageWalker {
       this.#hostTable = this.#structures.table;
       gathered = this.#structures.rights & (WRITABLE | USER);
       executable = (this.#structures.rights & 1) !== 0;
-      guestTable = -1;
+      this.#guestTable = -1;
     } else if (stage.nested) {
-      const fault = this.#locate(stage, guestTable, true, explain);
+      const fault = this.#locate(stage, true, explain);
       if (fault !== 0) return fault;
     }
     for (;;) {
@@ -131,18 +136,18 @@ export class FirstStageWalker {
         const inside = level === 1 ? 0 : low & (2 ** (9 * (level - 1)) - 1);
         this.page = pageIn(level === 1 ? first : first & ~0x1000, second) + inside;
         this.shift = 12 + 9 * (level - 1);
-        return this.#finish(stage, first, gathered, executable, address, guestTable, access, privileged, flag, explain);
+        return this.#finish(stage, first, gathered, executable, index, access, privileged, flag, explain);
       }
       const used = first | ACCESSED | (stage.extendedAccessed ? EXTENDED_ACCESSED : 0);
       if (used !== first) {
-        const denied = this.#writeFlags(stage, address, guestTable, used, explain);
+        const denied = this.#writeFlags(stage, index, used, explain);
         if (denied !== 0) return denied;
       }
-      guestTable = pageIn(first, second);
+      this.#guestTable = pageIn(first, second);
       level--;
-      this.#hostTable = guestTable;
+      this.#hostTable = this.#guestTable;
       if (stage.nested) {
-        const denied = this.#locate(stage, guestTable, false, explain);
+        const denied = this.#locate(stage, false, explain);
         if (denied !== 0) return denied;
       }
       if (space !== 0) this.#structures.insert(space, low, high, level, this.#hostTable, gathered | (executable ? 1 : 0));
@@ -158,8 +163,9 @@ export class FirstStageWalker {
   }
 
   /** Finds the host page of a first-stage table in the second stage. VT-d §3.8. */
-  #locate(stage: Readonly<FirstStage>, guestTable: number, top: boolean, explain?: ExplanationSink): number {
+  #locate(stage: Readonly<FirstStage>, top: boolean, explain?: ExplanationSink): number {
     const second = this.#second;
+    const guestTable = this.#guestTable;
     if (guestTable >= (second.limits[stage.secondStageLevels] as number)) return 0x74;
     const fault = second.walk(stage, guestTable | 0, highOf(guestTable), Access.Read, false, explain);
     this.#count();
@@ -170,8 +176,9 @@ export class FirstStageWalker {
   }
 
   /** Sets accessed and dirty bits in an entry: 0 or a reason. The table's own page becomes dirty in the second stage. VT-d §3.6.2, §3.8.1. */
-  #writeFlags(stage: Readonly<FirstStage>, address: number, guestTable: number, value: number, explain?: ExplanationSink): number {
+  #writeFlags(stage: Readonly<FirstStage>, index: number, value: number, explain?: ExplanationSink): number {
     if (stage.nested) {
+      const guestTable = this.#guestTable;
       if (guestTable < 0) return NEEDS_GUEST_TABLE;
       const second = this.#second;
       const fault = second.walk(stage, guestTable | 0, highOf(guestTable), Access.Read | Access.Write, true, explain);
@@ -179,7 +186,7 @@ export class FirstStageWalker {
       if (fault !== WalkFault.None) return fault === WalkFault.NoWrite ? 0x77 : (SECOND_STAGE_REASON[fault] as number);
     }
     if (!stage.firstStageSnoops) return 0x90;
-    this.#memory.write32(address, value);
+    this.#memory.write32(this.#hostTable * 4096 + 8 * index, value);
     return 0;
   }
 
@@ -188,7 +195,7 @@ export class FirstStageWalker {
     this.#second.reads = 0;
   }
 
-  #finish(stage: Readonly<FirstStage>, first: number, gathered: number, executable: boolean, address: number, guestTable: number, access: Access, privileged: boolean, flag: boolean, explain?: ExplanationSink): number {
+  #finish(stage: Readonly<FirstStage>, first: number, gathered: number, executable: boolean, index: number, access: Access, privileged: boolean, flag: boolean, explain?: ExplanationSink): number {
     const execute = executable ? Access.Execute : 0;
     const write = (gathered & WRITABLE) !== 0 ? Access.Write : 0;
     this.userRights = (gathered & USER) !== 0 ? Access.Read | write | execute : 0;
@@ -199,26 +206,27 @@ export class FirstStageWalker {
     const rights = privileged ? this.supervisorRights : this.userRights;
     if ((access & ~rights & Access.Execute) !== 0) return 0x82;
     if ((access & ~rights & Access.Write) !== 0) return 0x85;
-    const guestPage = this.page;
-    let fault = stage.nested ? this.#nest(stage, guestPage, access, false, explain) : this.#checkInterruptOutput && this.page >= INTERRUPT_FIRST_PAGE && this.page <= INTERRUPT_LAST_PAGE ? 0x87 : 0;
+    this.#guestPage = this.page;
+    let fault = stage.nested ? this.#nest(stage, access, false, explain) : this.#checkInterruptOutput && this.page >= INTERRUPT_FIRST_PAGE && this.page <= INTERRUPT_LAST_PAGE ? 0x87 : 0;
     if (fault !== 0) return fault;
     const finalClean = stage.nested && this.#second.clean;
     const writes = flag && ((privileged ? this.supervisorRights : this.userRights) & Access.Write) !== 0;
     const wanted = first | ACCESSED | (stage.extendedAccessed ? EXTENDED_ACCESSED : 0) | (writes ? DIRTY : 0);
     if (wanted !== first) {
       const page = this.page;
-      fault = this.#writeFlags(stage, address, guestTable, wanted, explain);
+      fault = this.#writeFlags(stage, index, wanted, explain);
       if (fault !== 0) return fault;
       this.page = page;
     }
-    if (writes && finalClean) fault = this.#nest(stage, guestPage, access, true, explain);
+    if (writes && finalClean) fault = this.#nest(stage, access, true, explain);
     this.clean = !writes && ((wanted & DIRTY) === 0 || finalClean);
     return fault;
   }
 
   /** Sends the first stage's result through the second. */
-  #nest(stage: Readonly<FirstStage>, page: number, access: Access, writes: boolean, explain?: ExplanationSink): number {
+  #nest(stage: Readonly<FirstStage>, access: Access, writes: boolean, explain?: ExplanationSink): number {
     const second = this.#second;
+    const page = this.#guestPage;
     if (page >= (second.limits[stage.secondStageLevels] as number)) return 0x84;
     const wanted = (access & (Access.Read | Access.Write)) | ((access & Access.Execute) !== 0 ? Access.Read : 0);
     const fault = second.walk(stage, page | 0, highOf(page), wanted, writes, explain);

@@ -1,5 +1,5 @@
 /** Words of a cached translation: tag low, tag high, address space, page, flags, page's high part. */
-export const ENTRY_WORDS = 8;
+const ENTRY_WORDS = 8;
 const TAG_LOW = 0;
 const TAG_HIGH = 1;
 const SPACE = 2;
@@ -33,7 +33,7 @@ export interface TranslationCache {
 const CLASS_SHIFT = 24;
 const classOf = (shift: number): number => (shift === 12 ? 0 : shift === 21 ? 1 : 2);
 export const tagLow = (low: number, high: number, bits: number): number => (bits === 0 ? low : (low >>> bits) | (high << (32 - bits)));
-export const tagHigh = (high: number, bits: number): number => (high >>> bits) | ((bits / 9) << CLASS_SHIFT);
+const tagHigh = (high: number, bits: number): number => (high >>> bits) | ((bits / 9) << CLASS_SHIFT);
 
 /**
  * A set-associative IOTLB with round-robin replacement, one array for all page sizes. VT-d §6.2.3 "IOTLB".

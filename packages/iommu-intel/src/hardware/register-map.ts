@@ -3,7 +3,7 @@ import * as declared from "../layouts/index.ts";
 import type { VtdCapabilities } from "./capabilities.ts";
 
 /** Bytes of a fault recording register. */
-export const RECORD_BYTES = 16;
+const RECORD_BYTES = 16;
 
 /** The register with some fields reserved: they read 0, and writes to them are dropped. */
 const without = (from: Register, ...names: readonly string[]): Register => ({

@@ -116,7 +116,7 @@ export class SecondStageWalker {
       if (explain !== undefined) explainStructure(explain, SECOND_STAGE_ENTRY, `second-stage entry, level ${level}`, table * 4096 + 8 * index, words, at, RULES[fault] as string, "VT-d §3.7.1, §9.8", fault === 0 ? (isPage ? "page" : "next level") : "fault");
       if (fault !== WalkFault.None) return fault;
       rights &= first;
-      if (isPage) return this.#finish(stage, first, second, level, low, rights, table * 4096 + 8 * index, access, flag);
+      if (isPage) return this.#finish(stage, first, second, level, low, rights, table, index, access, flag);
       if (keepFlags && (first & ACCESSED) === 0) {
         if (!stage.secondStageSnoops) return WalkFault.NoSnoopForFlags;
         memory.write32(table * 4096 + 8 * index, first | ACCESSED);
@@ -134,7 +134,8 @@ export class SecondStageWalker {
     return WalkFault.None;
   }
 
-  #finish(stage: Readonly<SecondStage>, first: number, second: number, level: number, low: number, rights: number, address: number, access: Access, flag: boolean): number {
+  /** The entry is given by table and index: its address, a large number, would be allocated. */
+  #finish(stage: Readonly<SecondStage>, first: number, second: number, level: number, low: number, rights: number, table: number, index: number, access: Access, flag: boolean): number {
     this.rights = rights & this.#presentMask;
     this.leaf = first;
     this.clean = false;
@@ -150,7 +151,7 @@ export class SecondStageWalker {
     const wanted = first | ACCESSED | dirty;
     if (wanted !== first) {
       if (!stage.secondStageSnoops) return WalkFault.NoSnoopForFlags;
-      this.#memory.write32(address, wanted);
+      this.#memory.write32(table * 4096 + 8 * index, wanted);
       this.leaf = wanted;
     }
     this.clean = (wanted & DIRTY) === 0;

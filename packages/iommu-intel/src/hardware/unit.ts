@@ -3,6 +3,7 @@ import type { MmioHandler } from "@iommu-lab/memory";
 import type { CachePolicy, DownstreamPort, ExplanationSink, InterruptMessage, InterruptSink, InterruptVerdict, Iommu, PageRequest, Translation, TranslationRequest } from "@iommu-lab/pci-bus";
 import type { VtdCapabilities } from "./capabilities.ts";
 import { EventInterrupt, FAULT_EVENT, INVALIDATION_EVENT, PAGE_REQUEST_EVENT, PERFORMANCE_EVENT, type SendMessage } from "./event-interrupt.ts";
+import { explainVerdict } from "./explain.ts";
 import { FaultRecording } from "./fault-recording.ts";
 import { Granularity, Invalidation } from "./invalidation.ts";
 import { InvalidationQueue } from "./invalidation-queue.ts";
@@ -141,6 +142,7 @@ export class VtdUnit implements Iommu {
 
   translate(request: Readonly<TranslationRequest>, out: Translation, explain?: ExplanationSink): void {
     this.#translator.translate(request, out, explain);
+    if (explain !== undefined) explainVerdict(explain, out);
     if (this.#counters?.active) this.#counters.update();
   }
 

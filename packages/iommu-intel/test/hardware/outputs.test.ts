@@ -329,8 +329,10 @@ describe("explanations (VT-d §3, §7.1.3)", () => {
       "second-stage entry, level 3: next level",
       "second-stage entry, level 2: next level",
       "second-stage entry, level 1: page",
+      "verdict: translated",
     ]);
-    expect(explained(rig, PAGE)).toEqual(["context-cache: hit", "IOTLB: hit"]);
+    expect(explained(rig, PAGE)).toEqual(["context-cache: hit", "IOTLB: hit", "verdict: translated"]);
+    expect(explained(rig, PAGE + 1).slice(-2)).toEqual(["second-stage entry, level 1: fault", "verdict: fault 06h, recorded"]);
   });
   test("steps carry address, raw words, fields, rule and section", () => {
     const rig = legacyRig();
@@ -371,7 +373,9 @@ describe("explanations (VT-d §3, §7.1.3)", () => {
     { name: "abort-DMA", rig: (): Rig => new Rig({ ecap: { ADMS: 1 } }).start(3), page: PAGE, last: "RTADDR_REG: unsupported request" },
     { name: "reserved mode", rig: (): Rig => new Rig({ ecap: { SMTS: 1, SSTS: 1 } }).start(2), page: PAGE, last: "RTADDR_REG: fault 30h" },
   ])("$name", ({ rig, page, last }) => {
-    expect(explained(rig(), page).at(-1)).toBe(last);
+    const steps = explained(rig(), page);
+    expect(steps.at(-2)).toBe(last);
+    expect(steps.at(-1)).toBe(last.includes("fault") ? `verdict: ${/fault \w+/.exec(steps.at(-1) ?? "")?.[0] ?? "?"}, recorded` : last.includes("unsupported") ? "verdict: unsupported request" : "verdict: translated");
   });
   test("explaining changes no outcome", () => {
     const rig = legacyRig();
