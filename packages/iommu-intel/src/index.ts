@@ -1,1 +1,2 @@
-export type { RemappingUnit, VtdDriver } from "./interfaces.ts";
+export type { VtdDriver } from "./driver/index.ts";
+export type { RemappingUnit } from "./interfaces.ts";

@@ -5,8 +5,8 @@ import type { Access, PageRequest, PageResponseCode } from "./transaction.ts";
 
 /** What a new domain is for. */
 export type DomainKind =
-  /** Its own page tables, filled by `map`. */
-  | { readonly kind: "paging"; readonly addressWidth?: number }
+  /** Its own page tables, filled by `map`; `nestingParent`: tables that nested domains can build on. */
+  | { readonly kind: "paging"; readonly addressWidth?: number; readonly nestingParent?: boolean }
   /** IOVA = HPA without tables. */
   | { readonly kind: "identity" }
   /** Every access is refused. */
@@ -22,10 +22,12 @@ export interface IommuDomain {
   readonly pageSizes: readonly number[];
   /**
    * Maps with the largest pages that fit. All three are multiples of the smallest page size.
-   * @throws IommuDriverError EEXIST where something is mapped, EINVAL on misalignment, ERANGE past the address width
+   * What was unmapped there and not flushed is flushed first, so that the new pages are seen at once. What fails maps nothing.
+   * @throws IommuDriverError EEXIST where something is mapped, EINVAL on misalignment, ERANGE past the address width,
+   *   EOPNOTSUPP for permissions that the tables cannot express and for domains without mappings of their own
    */
   map(iova: number | bigint, hpa: Hpa, size: number, permissions: Access): void;
-  /** Unmaps; stale translations may live on until `flush`. Returns the bytes that were mapped. */
+  /** Unmaps, splitting larger pages at the ends; stale translations may live on until `flush`. Returns the bytes that were mapped. */
   unmap(iova: number | bigint, size: number): number;
   /** Invalidates what `unmap` left behind and waits for the hardware to say so. */
   flush(): void;
@@ -44,6 +46,8 @@ export interface IommuFault {
   readonly code: number;
   /** The vendor's words for it, our sentence. */
   readonly text: string;
+  /** Index of the remapping entry, when what was refused is an interrupt. */
+  readonly interrupt?: number;
 }
 
 /** An interrupt remapping entry held by a device. */
@@ -62,20 +66,27 @@ export interface IommuDriverCallbacks {
   fault?(fault: IommuFault): void;
   /** Answer with `respond`; a group that nobody answers keeps its devices waiting. */
   pageRequest?(request: PageRequest, respond: (code: PageResponseCode) => void): void;
+  /** The hardware complained (a device-TLB that does not answer, a queue that stopped) and the driver has put it right; in words. */
+  problem?(text: string): void;
 }
 
 /** The kernel's side of an IOMMU: builds tables in memory, queues invalidations, reads logs. */
 export interface IommuDriver {
-  /** Turns the hardware on with every function blocked until it is attached. */
+  /** Turns the hardware on with every function blocked that is not attached. @throws IommuDriverError EBUSY when it is on */
   start(callbacks?: IommuDriverCallbacks): void;
-  /** Turns translation off again. */
+  /** Turns translation off again. Domains, attachments and interrupt entries stay for the next `start`. */
   stop(): void;
   createDomain(kind: DomainKind): IommuDomain;
   /** Frees a domain. @throws IommuDriverError EBUSY while something is attached */
   destroyDomain(domain: IommuDomain): void;
-  /** Without `pasid`: requests that carry none. */
+  /**
+   * Without `pasid`: requests that carry none. What is attached to another domain is moved.
+   * @throws IommuDriverError ENODEV for a requester of no IOMMU, EINVAL for an impossible PASID, EOPNOTSUPP for one where there are none
+   */
   attach(requester: RequesterId, domain: IommuDomain, pasid?: number): void;
+  /** Blocks a function again. @throws IommuDriverError EINVAL where nothing is attached */
   detach(requester: RequesterId, pasid?: number): void;
+  /** @throws IommuDriverError ENOSPC when all entries are taken, EOPNOTSUPP without interrupt remapping */
   allocateInterrupt(requester: RequesterId, interrupt: Readonly<Interrupt>): InterruptEntry;
   /** The IOMMU's own interrupt arrived: read logs, call back. */
   service(): void;
@@ -84,7 +95,7 @@ export interface IommuDriver {
 /** A refusal in the kernel's terms. */
 export class IommuDriverError extends Error {
   override readonly name = "IommuDriverError";
-  readonly code: "EBUSY" | "EEXIST" | "EINVAL" | "ENODEV" | "ENOMEM" | "ENOSPC" | "EOPNOTSUPP" | "ERANGE";
+  readonly code: "EBUSY" | "EEXIST" | "EINVAL" | "EIO" | "ENODEV" | "ENOMEM" | "ENOSPC" | "EOPNOTSUPP" | "ERANGE";
   constructor(code: IommuDriverError["code"], message: string) {
     super(message);
     this.code = code;

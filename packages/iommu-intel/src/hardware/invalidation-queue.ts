@@ -1,12 +1,17 @@
+import type { Field } from "@iommu-lab/memory/layout";
 import { NO_PASID, PageResponseCode, type DeviceTlbInvalidation, type DownstreamPort } from "@iommu-lab/pci-bus";
+import { FSTS_REG, GSTS_REG, IQA_REG, IQT_REG } from "../layouts/index.ts";
 import type { VtdCapabilities } from "./capabilities.ts";
 import { DescriptorRules, DescriptorType, QueueError } from "./descriptor-rules.ts";
 import type { EventInterrupt } from "./event-interrupt.ts";
 import type { FaultRecording } from "./fault-recording.ts";
 import { Granularity, type Invalidation } from "./invalidation.ts";
-import type { TableMemory } from "./table-memory.ts";
+import { pageIn, type TableMemory } from "./table-memory.ts";
 import { TranslationTableMode } from "./translator.ts";
 import type { UnitRegisters } from "./unit-registers.ts";
+
+/** A field's bits in a register's low word. */
+const maskOf = ({ msb, lsb }: Field): number => (2 ** (msb + 1) - 2 ** lsb) | 0;
 
 /** A wait descriptor that waits for device-TLBs. */
 interface PendingWait {
@@ -22,6 +27,13 @@ interface PendingWait {
 const INTERRUPT = 1 << 4;
 const STATUS_WRITE = 1 << 5;
 const FENCE = 1 << 6;
+
+/** Bits of the registers that every tail is looked up with. */
+const QUEUE_ON = maskOf(GSTS_REG.fields.QIES);
+const STOPPED = maskOf(FSTS_REG.fields.IQE) | maskOf(FSTS_REG.fields.ITE);
+const TAIL = maskOf(IQT_REG.fields.QT);
+const WIDE = maskOf(IQA_REG.fields.DW);
+const SIZE = maskOf(IQA_REG.fields.QS);
 
 /** What a queue acts on. */
 export interface QueuePorts {
@@ -47,6 +59,9 @@ export class InvalidationQueue {
   readonly #ports: QueuePorts;
   readonly #rules: DescriptorRules;
   #running = false;
+  /** `process` was called since the queue was last looked at. */
+  #again = false;
+  readonly #pair = new Uint32Array(2);
   /** Byte offset of the head. */
   #head = 0;
   #issued = 0;
@@ -81,23 +96,37 @@ export class InvalidationQueue {
 
   /** Fetches and does descriptors until the queue is empty, an error stops it, or a fence waits. */
   process(): void {
+    this.#again = true;
     if (this.#running) return;
     this.#running = true;
-    const { registers, memory } = this.#ports;
-    while (registers.get("GSTS_REG", "QIES") === 1 && registers.get("FSTS_REG", "IQE") === 0 && registers.get("FSTS_REG", "ITE") === 0 && !this.#fenced) {
-      const tail = registers.get("IQT_REG", "QT") * 16;
-      if (tail === this.#head) break;
-      const wide = registers.get("IQA_REG", "DW") === 1;
-      const scalable = this.#ports.mode() !== TranslationTableMode.Legacy;
-      const size = 4096 * 2 ** registers.get("IQA_REG", "QS");
-      const wrong = this.#checkQueue(tail, size, wide, scalable);
-      if (wrong !== QueueError.None) {
-        this.#error(wrong);
-        break;
-      }
-      if (!this.#run(memory, registers.get("IQA_REG", "IQA"), tail, size, wide)) break;
+    // Once the queue is empty, only what calls this again can have put something into it.
+    while (this.#again) {
+      this.#again = false;
+      if (!this.#isReady() || !this.#processTo(this.#word("IQT_REG") & TAIL)) break;
     }
     this.#running = false;
+  }
+
+  #isReady(): boolean {
+    return (this.#word("GSTS_REG") & QUEUE_ON) !== 0 && (this.#word("FSTS_REG") & STOPPED) === 0 && !this.#fenced;
+  }
+
+  /** The low word of a register; the high one is in the pair. Whole words, since a queue is asked at every tail. */
+  #word(register: string): number {
+    this.#ports.registers.load(register, this.#pair);
+    return this.#pair[0] as number;
+  }
+
+  /** Does what is before a tail; false when it stopped. */
+  #processTo(tail: number): boolean {
+    if (tail === this.#head) return true;
+    const address = this.#word("IQA_REG");
+    const wide = (address & WIDE) !== 0;
+    const size = 4096 << (address & SIZE);
+    const wrong = this.#checkQueue(tail, size, wide, this.#ports.mode() !== TranslationTableMode.Legacy);
+    if (wrong === QueueError.None) return this.#run(this.#ports.memory, pageIn(address, this.#pair[1] as number), tail, size, wide);
+    this.#error(wrong);
+    return false;
   }
 
   /** VT-d §6.5.2, §11.4.9.9: translation table mode and width, then tail. */

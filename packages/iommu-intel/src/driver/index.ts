@@ -1,0 +1,2 @@
+export type { VtdDriverOptions, VtdEventMessage, VtdUnitWindow } from "./options.ts";
+export { VtdDriver } from "./vtd-driver.ts";
