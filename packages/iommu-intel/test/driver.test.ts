@@ -2,7 +2,7 @@ import { FlatMemory, FrameAllocator, type MmioHandler } from "@iommu-lab/memory"
 import { Access, AddressType, IommuDriverError, newTranslation, NO_PASID, type DownstreamPort, type IommuDriverCallbacks } from "@iommu-lab/pci-bus";
 import { describe, expect, test } from "vitest";
 import { VtdDriver } from "../src/driver/index.ts";
-import { FIRST_STAGE_FORMAT, SECOND_STAGE_FORMAT } from "../src/driver/page-table.ts";
+import { FIRST_STAGE_FORMAT, SECOND_STAGE_FORMAT } from "../src/driver/page-formats.ts";
 import { LEGACY, SCALABLE, VtdUnit, withCapabilities, type VtdCapabilities } from "../src/hardware/index.ts";
 import { FIRST_STAGE_ENTRY, FSTS_REG, GCMD_REG, GSTS_REG, IQT_REG, PMEN_REG, RTADDR_REG, SECOND_STAGE_ENTRY } from "../src/layouts/index.ts";
 import { createVtdRig, profileNamed } from "./driver-rig.ts";
@@ -41,10 +41,12 @@ const isReached = (unit: VtdUnit, requester: number, page: number): boolean => {
 
 describe("page-table entries as the driver writes them, VT-d §9.7, §9.8", () => {
   test("the hand-written flags are those of the layouts", () => {
-    expect(SECOND_STAGE_FORMAT.table).toBe(SECOND_STAGE_ENTRY.encode({ R: 1, W: 1 })[0]);
-    expect([SECOND_STAGE_FORMAT.read, SECOND_STAGE_FORMAT.write]).toEqual([SECOND_STAGE_ENTRY.encode({ R: 1 })[0], SECOND_STAGE_ENTRY.encode({ W: 1 })[0]]);
-    expect(FIRST_STAGE_FORMAT.table).toBe(FIRST_STAGE_ENTRY.encode({ P: 1, RW: 1, US: 1, A: 1 })[0]);
-    expect([FIRST_STAGE_FORMAT.page, FIRST_STAGE_FORMAT.write]).toEqual([FIRST_STAGE_ENTRY.encode({ P: 1, US: 1, A: 1 })[0], FIRST_STAGE_ENTRY.encode({ RW: 1, D: 1 })[0]]);
+    const second = (fields: Partial<Record<"R" | "W", number>>): number => SECOND_STAGE_ENTRY.encode(fields)[0] as number;
+    expect(SECOND_STAGE_FORMAT.table).toEqual(new Array(5).fill(second({ R: 1, W: 1 })));
+    expect(SECOND_STAGE_FORMAT.page).toEqual([0, second({ R: 1 }), second({ W: 1 }), second({ R: 1, W: 1 })]);
+    const first = { P: 1, US: 1, A: 1 };
+    expect(FIRST_STAGE_FORMAT.table).toEqual(new Array(5).fill(FIRST_STAGE_ENTRY.encode({ ...first, RW: 1 })[0]));
+    expect([FIRST_STAGE_FORMAT.page[1], FIRST_STAGE_FORMAT.page[3]]).toEqual([FIRST_STAGE_ENTRY.encode(first)[0], FIRST_STAGE_ENTRY.encode({ ...first, RW: 1, D: 1 })[0]]);
   });
 });
 

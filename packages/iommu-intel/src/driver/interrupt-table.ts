@@ -4,7 +4,7 @@ import { formatRequester, IommuDriverError, type Interrupt, type InterruptEntry,
 import { IRTA_REG } from "../layouts/index.ts";
 import type { InvalidationCommands } from "./invalidation-commands.ts";
 import type { RegisterAccess } from "./register-access.ts";
-import type { TableFrames } from "./table-frames.ts";
+import type { TableFrames } from "@iommu-lab/pci-bus/paging";
 
 const ENTRY_WORDS = 4;
 const ENTRIES_A_PAGE = 256;

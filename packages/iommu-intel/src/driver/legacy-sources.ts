@@ -2,7 +2,7 @@ import { busOf, devfnOf, type RequesterId } from "@iommu-lab/pci-bus";
 import { CONTEXT_ENTRY } from "../layouts/index.ts";
 import type { InvalidationCommands } from "./invalidation-commands.ts";
 import type { RegisterAccess } from "./register-access.ts";
-import { writeEntry, type TableFrames } from "./table-frames.ts";
+import { writeEntry, type TableFrames } from "@iommu-lab/pci-bus/paging";
 import { TranslationType, WHOLE_ADDRESS_SPACE, type SourceTranslation, type UnitSources } from "./unit-sources.ts";
 
 /** TT of a context entry. */

@@ -3,7 +3,7 @@ import { PAGE_REQUEST_DESCRIPTOR, PEADDR_REG, PECTL_REG, PEDATA_REG, PEUADDR_REG
 import type { InvalidationCommands } from "./invalidation-commands.ts";
 import type { VtdEventMessage } from "./options.ts";
 import type { RegisterAccess } from "./register-access.ts";
-import type { TableFrames } from "./table-frames.ts";
+import type { TableFrames } from "@iommu-lab/pci-bus/paging";
 
 const REQUEST_WORDS = 8;
 const QUEUE_BYTES = 4096;

@@ -3,7 +3,7 @@ import { IommuDriverError, NO_PASID, type PageResponse, type RequesterId } from 
 import { FSTS_REG, IQA_REG, IQERCD_REG, IQH_REG, IQT_REG } from "../layouts/index.ts";
 import type { InvalidationCommands } from "./invalidation-commands.ts";
 import type { RegisterAccess } from "./register-access.ts";
-import type { TableFrames } from "./table-frames.ts";
+import type { TableFrames } from "@iommu-lab/pci-bus/paging";
 
 /** Types with their granularities in bits 5:4. VT-d §6.5.2, Table 23. */
 const CONTEXT = 1;

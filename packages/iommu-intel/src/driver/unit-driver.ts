@@ -10,7 +10,7 @@ import { QueuedInvalidation } from "./queued-invalidation.ts";
 import type { RegisterAccess } from "./register-access.ts";
 import { RegisterInvalidation } from "./register-invalidation.ts";
 import { ScalableSources } from "./scalable-sources.ts";
-import { TableFrames } from "./table-frames.ts";
+import { TableFrames } from "@iommu-lab/pci-bus/paging";
 import type { UnitSources } from "./unit-sources.ts";
 
 const DEFAULT_INTERRUPT_ENTRIES = 4096;

@@ -13,9 +13,9 @@ import {
 } from "@iommu-lab/pci-bus";
 import { VtdDomain, type DomainPlan } from "./domain.ts";
 import type { VtdDriverOptions } from "./options.ts";
-import { FIRST_STAGE_FORMAT, PageTable, SECOND_STAGE_FORMAT } from "./page-table.ts";
+import { FIRST_STAGE_FORMAT, SECOND_STAGE_FORMAT } from "./page-formats.ts";
 import { RegisterAccess } from "./register-access.ts";
-import { TableFrames } from "./table-frames.ts";
+import { PageTable, TableFrames } from "@iommu-lab/pci-bus/paging";
 import { canBeScalable, VtdUnitDriver } from "./unit-driver.ts";
 import { TranslationType } from "./unit-sources.ts";
 

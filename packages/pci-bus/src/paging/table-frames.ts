@@ -1,5 +1,5 @@
 import { hex, type FrameAllocator, type Pfn, type PhysicalMemory } from "@iommu-lab/memory";
-import { IommuDriverError } from "@iommu-lab/pci-bus";
+import { IommuDriverError } from "../driver.ts";
 
 /** Frames for tables and queues: allocated zeroed, and written through live views of memory. */
 export class TableFrames {
@@ -34,8 +34,8 @@ export class TableFrames {
 /** Page number in bits 51:12 of a 64-bit entry. */
 export const pageOfEntry = (low: number, high: number): Pfn<"HPA"> => (high & 0xf_ffff) * 0x10_0000 + (low >>> 12);
 
-/** Writes a 64-bit entry that becomes present with its low word: high word first. */
-export const writeEntry = (words: Uint32Array, at: number, page: Pfn<"HPA">, flags: number): void => {
-  words[at + 1] = page / 0x10_0000; // a store to a Uint32Array truncates
+/** Writes a 64-bit entry that becomes present with its low word: high word first. @param high flags above the address in the high word */
+export const writeEntry = (words: Uint32Array, at: number, page: Pfn<"HPA">, flags: number, high = 0): void => {
+  words[at + 1] = (page / 0x10_0000) | high; // a store to a Uint32Array truncates
   words[at] = (page << 12) | flags; // and a shift takes the low 32 bits
 };

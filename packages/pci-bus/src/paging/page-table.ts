@@ -1,29 +1,25 @@
 import { hex, type Pfn } from "@iommu-lab/memory";
-import { IommuDriverError, type Access } from "@iommu-lab/pci-bus";
+import { IommuDriverError } from "../driver.ts";
+import type { Access } from "../transaction.ts";
 import { pageOfEntry, writeEntry, type TableFrames } from "./table-frames.ts";
 
-/** The bits in which first- and second-stage entries differ, in the low word. VT-d §9.7, §9.8. */
+/** How a vendor's entries look. An entry whose low word is 0 is empty, and hardware then ignores its high word. */
 export interface PageTableFormat {
-  /** Flags of an entry that names a table. */
-  readonly table: number;
-  /** Flags of every page. */
-  readonly page: number;
-  /** Flags of a page that may be read. */
-  readonly read: number;
-  /** Flags of a page that may be written. */
-  readonly write: number;
-  /** A page that may be written but not read can be expressed. */
-  readonly writeOnly: boolean;
+  /** Low word of an entry that names a table of a level: by level, 1 to 5. */
+  readonly table: readonly number[];
+  /** High word of such an entry, above its address. */
+  readonly tableHigh: number;
+  /** Low and high word of a page by `Access`: none, Read, Write, both. */
+  readonly page: readonly [number, number, number, number];
+  readonly pageHigh: readonly [number, number, number, number];
+  /** Set in the low word of a page above level 1. */
+  readonly large: number;
+  /** An entry above level 1 is a page when its low word is `leafValue` under `leafMask`. */
+  readonly leafMask: number;
+  readonly leafValue: number;
 }
 
-/** R and W. Accessed and dirty bits are off (SSADE = 0). */
-export const SECOND_STAGE_FORMAT: PageTableFormat = { table: 0b11, page: 0, read: 0b01, write: 0b10, writeOnly: true };
-/** P, U/S and A always, R/W and D for writing: hardware never has to write accessed and dirty bits. */
-export const FIRST_STAGE_FORMAT: PageTableFormat = { table: 0x27, page: 0x25, read: 0, write: 0x42, writeOnly: false };
-
-/** PS: the entry of level 2 or 3 maps a page. */
-const LARGE = 1 << 7;
-const SPANS = [0, 1, 2 ** 9, 2 ** 18, 2 ** 27, 2 ** 36] as const;
+const SPANS = [0, 1, 2 ** 9, 2 ** 18, 2 ** 27, 2 ** 36, 2 ** 45] as const;
 /** Above it a page number is not an int32. */
 const INT32_PAGES = 0x8000_0000;
 
@@ -31,7 +27,7 @@ const INT32_PAGES = 0x8000_0000;
 export interface PageTableOptions {
   readonly frames: TableFrames;
   readonly format: PageTableFormat;
-  /** 3, 4 or 5. */
+  /** 3 to 6. */
   readonly levels: number;
   /** First page number past what may be mapped. */
   readonly limit: number;
@@ -42,7 +38,7 @@ export interface PageTableOptions {
 /**
  * A page table in memory. What is unmapped is cleared at once, but may live on in caches until `flushed`: a cleared entry keeps
  * the number of the flush that it waits for in its high word, which hardware ignores while R, W or P are clear. An entry that
- * still waits is flushed before it is used again, and tables are freed only when they cannot be cached any more. VT-d §6.5.3.3.
+ * still waits is flushed before it is used again, and tables are freed only when they cannot be cached any more. VT-d §6.5.3.3; AMD-Vi §2.4.3.
  */
 export class PageTable {
   readonly root: Pfn<"HPA">;
@@ -57,8 +53,11 @@ export class PageTable {
   flush: () => void = () => { this.flushed(); };
   readonly #options: PageTableOptions;
   readonly #frames: TableFrames;
-  /** Low flags of a page by `Access`. */
-  readonly #flags: Int32Array;
+  /** Flags of a page by `Access`, in the low and the high word. */
+  readonly #low: Int32Array;
+  readonly #high: Int32Array;
+  readonly #leafMask: number;
+  readonly #leafValue: number;
   #waiting: Pfn<"HPA">[] = [];
   #epoch = 1;
   /** The level-1 table used last, and page >> 9 of what it maps. */
@@ -70,8 +69,11 @@ export class PageTable {
     this.#frames = options.frames;
     this.levels = options.levels;
     this.limit = options.limit;
-    const { page, read, write } = options.format;
-    this.#flags = Int32Array.of(page, page | read, page | write, page | read | write);
+    const { page, pageHigh, leafMask, leafValue } = options.format;
+    this.#low = Int32Array.from(page);
+    this.#high = Int32Array.from(pageHigh);
+    this.#leafMask = leafMask;
+    this.#leafValue = leafValue;
     this.root = options.frames.allocate();
   }
 
@@ -81,15 +83,16 @@ export class PageTable {
    * @throws IommuDriverError EEXIST where something is mapped, ENOMEM without frames for tables
    */
   map(page: number, frame: Pfn<"HPA">, count: number, access: Access): void {
-    const flags = this.#flags[access & 3] as number; // four of them
+    const flags = this.#low[access & 3] as number; // four of them
+    const high = this.#high[access & 3] as number;
     const words = this.#leafWords;
     const at = 2 * (page & 511);
     // One page in the table used last, and its entry was not used since the last flush.
-    if (count === 1 && prefixOf(page) === this.#leafPrefix && words[at] === 0 && words[at + 1] !== this.#epoch) writeEntry(words, at, frame, flags);
-    else this.#mapRange(page, frame, count, flags);
+    if (count === 1 && prefixOf(page) === this.#leafPrefix && words[at] === 0 && words[at + 1] !== this.#epoch) writeEntry(words, at, frame, flags, high);
+    else this.#mapRange(page, frame, count, flags, high);
   }
 
-  #mapRange(page: number, frame: Pfn<"HPA">, count: number, flags: number): void {
+  #mapRange(page: number, frame: Pfn<"HPA">, count: number, flags: number, high: number): void {
     let done = 0;
     try {
       while (done < count) {
@@ -101,7 +104,7 @@ export class PageTable {
         for (let at = 2 * indexAt(page + done, level); done < end; at += 2, done += span) {
           if (words[at] !== 0) this.#makeRoom(words, at, level, page + done);
           else if (words[at + 1] === this.#epoch) this.flush();
-          writeEntry(words, at, frame + done, level === 1 ? flags : flags | LARGE);
+          writeEntry(words, at, frame + done, level === 1 ? flags : flags | this.#options.format.large, high);
         }
       }
     } catch (error) {
@@ -131,7 +134,7 @@ export class PageTable {
       const low = words[at] as number; // 512 entries of 2 words
       if (low === 0) return -1;
       const target = pageOfEntry(low, words[at + 1] as number);
-      if (level === 1 || (low & LARGE) !== 0) return target + (page % (SPANS[level] as number));
+      if (this.#isPage(low, level)) return target + (page % (SPANS[level] as number));
       words = this.#frames.words(target);
     }
   }
@@ -151,6 +154,16 @@ export class PageTable {
     this.#harvest(this.root, this.levels);
     this.#leafPrefix = -1;
     this.flushed();
+  }
+
+  #isPage(low: number, level: number): boolean {
+    return level === 1 || (low & this.#leafMask) === this.#leafValue;
+  }
+
+  /** Makes the entry of `level` name a table. */
+  #link(words: Uint32Array, at: number, level: number, table: Pfn<"HPA">): void {
+    const { format } = this.#options;
+    writeEntry(words, at, table, format.table[level - 1] as number, format.tableHigh);
   }
 
   #levelFor(page: number, frame: number, count: number): number {
@@ -181,9 +194,9 @@ export class PageTable {
       if (low === 0) {
         if (words[at + 1] === this.#epoch) this.flush();
         const table = frames.allocate();
-        writeEntry(words, at, table, this.#options.format.table);
+        this.#link(words, at, above, table);
         words = frames.words(table);
-      } else if (above <= 3 && (low & LARGE) !== 0) throw alreadyMapped(page);
+      } else if (this.#isPage(low, above)) throw alreadyMapped(page);
       else words = frames.words(pageOfEntry(low, words[at + 1] as number));
     }
     return words;
@@ -192,7 +205,7 @@ export class PageTable {
   /** An empty table may give way to a large page: break, flush, make. */
   #makeRoom(words: Uint32Array, at: number, level: number, page: number): void {
     const low = words[at] as number; // in the table
-    if (level === 1 || (low & LARGE) !== 0) throw alreadyMapped(page);
+    if (this.#isPage(low, level)) throw alreadyMapped(page);
     const table = pageOfEntry(low, words[at + 1] as number);
     if (this.#mappedIn(table, level - 1)) throw alreadyMapped(page);
     this.#unlink(words, at, level, page);
@@ -203,7 +216,7 @@ export class PageTable {
     const words = this.#frames.words(table);
     for (let at = 0; at < 1024; at += 2) {
       const low = words[at] as number;
-      if (low !== 0 && (level === 1 || (low & LARGE) !== 0 || this.#mappedIn(pageOfEntry(low, words[at + 1] as number), level - 1))) return true;
+      if (low !== 0 && (this.#isPage(low, level) || this.#mappedIn(pageOfEntry(low, words[at + 1] as number), level - 1))) return true;
     }
     return false;
   }
@@ -218,17 +231,17 @@ export class PageTable {
       const low = words[at] as number; // 512 entries of 2 words
       if (low === 0) return;
       const high = words[at + 1] as number;
-      if (level > 3 || (low & LARGE) === 0) {
+      if (!this.#isPage(low, level)) {
         words = frames.words(pageOfEntry(low, high));
         continue;
       }
       if (page % (SPANS[level] as number) === 0) return;
       const table = frames.allocate();
       const inner = frames.words(table);
-      const flags = low & (level === 2 ? 0xfff & ~LARGE : 0xfff);
+      const flags = low & (level === 2 ? 0xfff & ~this.#options.format.large : 0xfff);
       const first = pageOfEntry(low & ~0xfff, high);
-      for (let i = 0; i < 512; i++) writeEntry(inner, 2 * i, first + i * (SPANS[level - 1] as number), flags);
-      writeEntry(words, at, table, this.#options.format.table);
+      for (let i = 0; i < 512; i++) writeEntry(inner, 2 * i, first + i * (SPANS[level - 1] as number), flags, high & ~0xf_ffff);
+      this.#link(words, at, level, table);
       words = inner;
     }
   }
@@ -257,7 +270,7 @@ export class PageTable {
       const low = words[2 * i] as number;
       if (low === 0) continue;
       const start = base + i * span;
-      if (level <= 3 && (low & LARGE) !== 0) {
+      if (this.#isPage(low, level)) {
         words[2 * i] = 0;
         words[2 * i + 1] = this.#epoch;
         this.#noteStale(start, start + span);
@@ -285,7 +298,7 @@ export class PageTable {
     for (let at = 0; at < 1024; at += 2) {
       const low = words[at] as number;
       if (low === 0) continue;
-      if (level === 1 || (level <= 3 && (low & LARGE) !== 0)) mapped += SPANS[level] as number;
+      if (this.#isPage(low, level)) mapped += SPANS[level] as number;
       else mapped += this.#harvest(pageOfEntry(low, words[at + 1] as number), level - 1);
     }
     this.#waiting.push(table);
