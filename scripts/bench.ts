@@ -1,41 +1,62 @@
-// Measures the models against bare kernels in this process: npm run bench [-- --filter TEXT] [--json].
+// Measures the models against bare kernels: pnpm bench [--filter TEXT] [--json] [--renew].
+// A row fails when its ratio is past three times its target, or more than 25 % above that of scripts/bench/baseline.json twice in a row.
+// After a change that is meant to cost what it costs, `pnpm bench --renew` on a quiet machine writes a new baseline; commit it with the reason.
 import { globSync, mkdirSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
-import { measure, type Measurement } from "./bench/measure.ts";
+import { isWorse, readBaseline, writeBaseline } from "./bench/baseline.ts";
+import { measure, measureFootprints, type Measurement } from "./bench/measure.ts";
 import { measureProcess } from "./bench/process.ts";
 import type { BenchFile, FootprintRow } from "./bench/row.ts";
 
-/** A ratio fails the run only past this many times its target: machines differ, ratios in one process hardly. */
+/** A ratio to a target fails the run only past this many times it: machines differ, ratios of two processes in turn hardly. */
 const TOLERANCE = 3;
 
 const root = resolve(import.meta.dirname, "..");
-const { values } = parseArgs({ options: { json: { type: "boolean", default: false }, filter: { type: "string", default: "" } } });
+const { values } = parseArgs({ options: { json: { type: "boolean", default: false }, filter: { type: "string", default: "" }, renew: { type: "boolean", default: false } } });
 const wanted = (name: string): boolean => name.toLowerCase().includes(values.filter.toLowerCase());
 
+const LEFT_COLUMNS = new Set(["what", "memory", "process", "quartiles", "verdict", "target from", "limit from"]);
 const table = (head: readonly string[], lines: readonly (readonly string[])[]): string => {
   const widths = head.map((title, column) => Math.max(title.length, ...lines.map((line) => line[column]?.length ?? 0)));
-  const format = (cells: readonly string[]): string => cells.map((cell, column) => (column === 0 || column >= 5 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join("  ").trimEnd();
+  const format = (cells: readonly string[]): string => cells.map((cell, column) => (LEFT_COLUMNS.has(head[column] ?? "") ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0))).join("  ").trimEnd();
   return [format(head), ...lines.map(format)].join("\n");
 };
 
 const verdict = (value: number, target: number): string => (value <= target ? "met" : value <= target * TOLERANCE ? "missed" : "FAILED");
-const mebibytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+const size = (bytes: number): string => (bytes < 2 ** 20 ? `${(bytes / 1024).toFixed(1)} KiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`);
+const limitText = ({ limit, model }: Measurement): string => (limit === undefined ? "" : `${model <= limit.must ? "<=" : ">"} ${limit.must}${limit.goal === undefined ? "" : ` (${limit.goal})`}`);
+const progress = (text: string): void => {
+  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
+};
 
 const files: { path: string; bench: BenchFile }[] = [];
 for (const path of globSync(["packages/*/bench/*.bench.ts", "apps/*/bench/*.bench.ts"], { cwd: root }).toSorted())
-  files.push({ path, bench: (await import(pathToFileURL(join(root, path)).href)) as BenchFile });
+  files.push({ path: join(root, path), bench: (await import(pathToFileURL(join(root, path)).href)) as BenchFile });
+const keyOf = (path: string, name: string): string => `${dirname(dirname(path)).slice(root.length + 1)}: ${name}`;
 
-const footprints: FootprintRow[] = files.flatMap(({ bench }) => (values.filter === "" || wanted("memory footprint") ? (bench.memoryFootprint?.() ?? []) : []));
+const footprints: FootprintRow[] = [];
+for (const { path, bench } of files) if (bench.memoryFootprint && (values.filter === "" || wanted("memory footprint"))) footprints.push(...(await measureFootprints(path)));
+
+const baseline = readBaseline();
 const measurements: Measurement[] = [];
-for (const { bench } of files)
-  for (const row of bench.rows.filter(({ name }) => wanted(name))) {
-    if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${row.name} …`);
-    measurements.push(measure(row));
+const regressions: Measurement[] = [];
+for (const { path, bench } of files)
+  for (const [index, row] of bench.rows.entries()) {
+    if (!wanted(row.name)) continue;
+    progress(`${row.name} …`);
+    const key = keyOf(path, row.name);
+    let measured = await measure(path, index, row, key);
+    if (isWorse(measured, baseline)) {
+      progress(`${row.name}, again …`);
+      measured = await measure(path, index, row, key);
+      if (isWorse(measured, baseline)) regressions.push(measured);
+    }
+    measurements.push(measured);
   }
-if (process.stderr.isTTY) process.stderr.write("\r\u001b[K");
+progress("");
 
 const processes = files
   .flatMap(({ bench }) => bench.processes ?? [])
@@ -43,28 +64,38 @@ const processes = files
   .map((row) => ({ row, ...measureProcess(row) }))
   .flatMap(({ row, own, other }) => [
     ...(row.against && other ? [{ name: `${row.name}, CPU time against ${row.against.name}`, value: own.milliseconds / other.milliseconds, limit: row.against.ratio, text: `${own.milliseconds.toFixed(0)} ms`, source: row.source }] : []),
-    ...(row.limits ? [{ name: `${row.name}, CPU time`, value: own.milliseconds, limit: row.limits.milliseconds, text: `${own.milliseconds.toFixed(0)} ms`, source: row.source }, { name: `${row.name}, memory`, value: own.bytes, limit: row.limits.bytes, text: mebibytes(own.bytes), source: row.source }] : []),
+    ...(row.limits ? [{ name: `${row.name}, CPU time`, value: own.milliseconds, limit: row.limits.milliseconds, text: `${own.milliseconds.toFixed(0)} ms`, source: row.source }, { name: `${row.name}, memory`, value: own.bytes, limit: row.limits.bytes, text: size(own.bytes), source: row.source }] : []),
   ]);
 
-const failed = [...measurements.filter(({ ratio, target }) => ratio > target * TOLERANCE), ...processes.filter(({ value, limit }) => value > limit * TOLERANCE)];
-const report = { node: process.version, v8: process.versions.v8, processor: cpus()[0]?.model ?? "unknown", date: new Date().toISOString(), tolerance: TOLERANCE, rows: measurements, footprints, processes };
+const machine = { node: process.version, processor: cpus()[0]?.model ?? "unknown" };
+const report = { ...machine, v8: process.versions.v8, date: new Date().toISOString(), tolerance: TOLERANCE, baseline: baseline.ratios, rows: measurements, regressions: regressions.map(({ key }) => key), footprints, processes };
 mkdirSync(join(root, "bench-results"), { recursive: true });
 writeFileSync(join(root, "bench-results", "latest.json"), `${JSON.stringify(report, null, 2)}\n`);
 
 if (values.json) console.log(JSON.stringify(report, null, 2));
 else {
-  console.log(`CPU time, Node ${process.version}, ${report.processor}; ratio = model / kernel, median of pairs (quartiles)\n`);
+  console.log(`CPU time, Node ${machine.node}, ${machine.processor}; ratio = model / kernel, median of pairs (quartiles); baseline of ${baseline.node}, ${baseline.processor}\n`);
   console.log(
     table(
-      ["what", "model ns", "kernel ns", "ratio", "target", "quartiles", "verdict", "target from"],
-      measurements.map(({ name, model, kernel, ratio, target, spread, source }) => [name, model.toFixed(2), kernel.toFixed(2), ratio.toFixed(2), target.toFixed(2), spread.map((end) => end.toFixed(2)).join("–"), verdict(ratio, target), source]),
+      ["what", "model ns", "limit (goal)", "kernel ns", "ratio", "baseline", "target", "quartiles", "verdict", "target from"],
+      measurements.map((row) => [
+        row.name, row.model.toFixed(2), limitText(row), row.kernel.toFixed(2), row.ratio.toFixed(2), baseline.ratios[row.key]?.toFixed(2) ?? "-", row.target.toFixed(2), row.spread.map((end) => end.toFixed(2)).join("-"),
+        regressions.includes(row) ? "WORSE" : verdict(row.ratio, row.target), row.source,
+      ]),
     ),
   );
-  if (footprints.length > 0) console.log(`\n${table(["memory", "takes", "limit", "", "", "verdict", "limit from"], footprints.map(({ name, bytes, limit, source }) => [name, mebibytes(bytes), mebibytes(limit), "", "", verdict(bytes, limit), source]))}`);
-  if (processes.length > 0) console.log(`\n${table(["process", "takes", "ratio to limit", "", "", "verdict", "limit from"], processes.map(({ name, text, value, limit, source }) => [name, text, (value / limit).toFixed(2), "", "", verdict(value, limit), source]))}`);
+  if (footprints.length > 0) console.log(`\n${table(["memory", "takes", "limit", "verdict", "limit from"], footprints.map(({ name, bytes, limit, source }) => [name, size(bytes), size(limit), verdict(bytes, limit), source]))}`);
+  if (processes.length > 0) console.log(`\n${table(["process", "takes", "ratio to limit", "verdict", "limit from"], processes.map(({ name, text, value, limit, source }) => [name, text, (value / limit).toFixed(2), verdict(value, limit), source]))}`);
   if (processes.length === 0 && measurements.length === 0 && footprints.length === 0) console.log(`No benchmark matches "${values.filter}".`);
 }
+
+const failed = [...measurements.filter(({ ratio, target }) => ratio > target * TOLERANCE), ...processes.filter(({ value, limit }) => value > limit * TOLERANCE), ...footprints.filter(({ bytes, limit }) => bytes > limit * TOLERANCE)];
 if (failed.length > 0) {
-  console.error(`${failed.length} of ${measurements.length} ratios exceed ${TOLERANCE} times their target: ${failed.map(({ name }) => name).join("; ")}.`);
+  console.error(`${failed.length} of ${measurements.length + processes.length + footprints.length} values exceed ${TOLERANCE} times their target: ${failed.map(({ name }) => name).join("; ")}.`);
+  process.exitCode = 1;
+}
+if (values.renew) writeBaseline(measurements, baseline, new Set(files.flatMap(({ path, bench }) => bench.rows.map(({ name }) => keyOf(path, name)))), machine);
+else if (regressions.length > 0) {
+  console.error(`${regressions.length} ratios are more than 25 % above the baseline, measured twice: ${regressions.map(({ name }) => name).join("; ")}.`);
   process.exitCode = 1;
 }

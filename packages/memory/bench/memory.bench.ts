@@ -291,7 +291,7 @@ const copies: readonly BenchRow[] = [4096, 65_536].flatMap((size): BenchRow[] =>
       source: "P4",
       kernel: copyKernel(size),
       model: () => {
-        const memory = new FlatMemory(SIZE);
+        const memory = flat();
         return () => {
           for (let i = 0; i < 64; i++) memory.copy(16 * MIB + i * 65_536, i * 65_536, size);
           return 64;

@@ -154,7 +154,7 @@ export class InvalidationQueue {
         this.#error(wrong);
         return false;
       }
-      head = (head + step) % size;
+      head = (head + step) & (size - 1); // a power of two
       this.descriptors++;
       going = this.#execute(words, at, head);
     }

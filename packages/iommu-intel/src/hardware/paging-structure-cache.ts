@@ -1,4 +1,5 @@
 import { tagLow } from "./iotlb.ts";
+import { highOf } from "./table-memory.ts";
 
 /** Levels whose entries name a table: an entry of level 2 to 5 leads to a table of level 1 to 4. */
 const LEVELS = 4;
@@ -28,7 +29,8 @@ export class SmallPagingStructureCache implements PagingStructureCache {
   readonly #low = new Int32Array(SLOTS * LEVELS);
   readonly #high = new Int32Array(SLOTS * LEVELS);
   readonly #rights = new Uint8Array(SLOTS * LEVELS);
-  readonly #table = new Float64Array(SLOTS * LEVELS);
+  readonly #table = new Int32Array(SLOTS * LEVELS);
+  readonly #tableHigh = new Int32Array(SLOTS * LEVELS);
 
   find(space: number, low: number, high: number, levels: number): number {
     if (space === 0) return 0;
@@ -37,7 +39,10 @@ export class SmallPagingStructureCache implements PagingStructureCache {
       const tag = prefixLow(low, high, bits);
       const at = slotOf(space, tag, level);
       if (this.#space[at] !== space || this.#low[at] !== tag || this.#high[at] !== prefixHigh(high, bits)) continue;
-      this.table = this.#table[at] as number; // the slot is masked
+      const first = this.#table[at] as number; // the slot is masked
+      const far = this.#tableHigh[at] as number;
+      // Two int32: a double here would make every table number behind it one.
+      this.table = far === 0 && first >= 0 ? first : far * 0x1_0000_0000 + (first >>> 0);
       this.rights = this.#rights[at] as number;
       return level;
     }
@@ -53,6 +58,7 @@ export class SmallPagingStructureCache implements PagingStructureCache {
     this.#high[at] = prefixHigh(high, bits);
     this.#rights[at] = rights;
     this.#table[at] = table;
+    this.#tableHigh[at] = highOf(table);
   }
 
   invalidatePages(space: number, low: number, high: number, mask: number): void {

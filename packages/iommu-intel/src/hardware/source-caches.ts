@@ -16,8 +16,8 @@ export class BindingCache {
   readonly #pool: Binding[];
   #next = 0;
   readonly #byKey = new Map<number, Binding>();
-  /** What each requester used last: a hit costs no hashing. */
-  readonly #last: (Binding | undefined)[] = new Array<undefined>(0x1_0000).fill(undefined);
+  /** What each requester used last, by bus: a hit costs no hashing. */
+  readonly #last: (Binding | undefined)[][] = [];
 
   constructor(policy: CachePolicy) {
     this.#policy = policy;
@@ -25,12 +25,12 @@ export class BindingCache {
   }
 
   find(requester: number, pasid: number): Binding | undefined {
-    const last = this.#last[requester];
+    const last = this.#last[requester >>> 8]?.[requester & 0xff];
     if (last !== undefined && last.valid && last.requester === requester && last.pasid === pasid) return last;
     if (this.#policy === "none") return undefined;
     const found = this.#byKey.get(keyOf(requester, pasid));
     if (!found?.valid) return undefined;
-    this.#last[requester] = found;
+    this.#remember(found);
     return found;
   }
 
@@ -49,8 +49,13 @@ export class BindingCache {
     if (this.#policy === "none") return;
     binding.valid = true;
     this.#byKey.set(keyOf(binding.requester, binding.pasid), binding);
-    this.#last[binding.requester] = binding;
+    this.#remember(binding);
     if (this.#policy === "realistic") this.#next = (this.#next + 1) % REALISTIC_ENTRIES;
+  }
+
+  #remember(binding: Binding): void {
+    const bus = (this.#last[binding.requester >>> 8] ??= new Array<undefined>(0x100).fill(undefined));
+    bus[binding.requester & 0xff] = binding;
   }
 
   /** Drops the entries for which `matches` holds. */
@@ -74,7 +79,8 @@ export class BindingCache {
 export class ScalableContextCache {
   readonly #policy: CachePolicy;
   readonly #scratch = new ScalableContext();
-  readonly #slots: (ScalableContext | undefined)[] = new Array<undefined>(0x1_0000).fill(undefined);
+  /** By bus, then device and function. */
+  readonly #slots: ((ScalableContext | undefined)[] | undefined)[] = [];
   /** Requesters with a valid slot, oldest first, for replacement. */
   readonly #order = new Uint16Array(REALISTIC_ENTRIES);
   #count = 0;
@@ -84,12 +90,12 @@ export class ScalableContextCache {
   }
 
   find(requester: number): ScalableContext | undefined {
-    const slot = this.#slots[requester];
+    const slot = this.#slots[requester >>> 8]?.[requester & 0xff];
     return slot?.valid ? slot : undefined;
   }
 
   claim(requester: number): ScalableContext {
-    const slot = this.#policy === "none" ? this.#scratch : (this.#slots[requester] ??= new ScalableContext());
+    const slot = this.#policy === "none" ? this.#scratch : this.#slotOf(requester);
     slot.valid = false;
     slot.requester = requester;
     slot.fault = 0;
@@ -101,12 +107,17 @@ export class ScalableContextCache {
     slot.valid = true;
     if (this.#policy !== "realistic") return;
     const at = this.#count++ % REALISTIC_ENTRIES;
-    const old = this.#slots[this.#order[at] as number]; // at is below the length
-    if (this.#count > REALISTIC_ENTRIES && old !== undefined && old !== slot) old.valid = false;
+    const old = this.#slotOf(this.#order[at] as number); // at is below the length
+    if (this.#count > REALISTIC_ENTRIES && old !== slot) old.valid = false;
     this.#order[at] = slot.requester;
   }
 
   invalidate(matches: (context: ScalableContext) => boolean): void {
-    for (const slot of this.#slots) if (slot?.valid && matches(slot)) slot.valid = false;
+    for (const bus of this.#slots) for (const slot of bus ?? []) if (slot?.valid && matches(slot)) slot.valid = false;
+  }
+
+  #slotOf(requester: number): ScalableContext {
+    const bus = (this.#slots[requester >>> 8] ??= new Array<undefined>(0x100).fill(undefined));
+    return (bus[requester & 0xff] ??= new ScalableContext());
   }
 }

@@ -137,7 +137,9 @@ export class Translator {
   /** Page-selective invalidation of one address space's leaf entries and, unless `leafOnly` (IH), of the structures above them. VT-d §6.5.1.2. */
   invalidatePages(domain: number, tag: number, low: number, high: number, mask: number, leafOnly: boolean): void {
     const spaces = this.spaces.find(domain, tag);
-    for (const space of spaces) {
+    if (spaces === undefined) return;
+    for (let i = 0; i < spaces.count; i++) {
+      const space = spaces.ids[i] as number; // i is below the count
       this.#cache.invalidatePages(space, low, high, mask);
       if (!leafOnly) this.#structures.invalidatePages(space, low, high, mask);
     }
