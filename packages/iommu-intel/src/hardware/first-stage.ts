@@ -133,7 +133,7 @@ export class FirstStageWalker {
       gathered &= first;
       if (stage.noExecute && (second & EXECUTE_DISABLE) !== 0) executable = false;
       if (isPage) {
-        const inside = level === 1 ? 0 : low & (2 ** (9 * (level - 1)) - 1);
+        const inside = low & ((1 << (9 * (level - 1))) - 1);
         this.page = pageIn(level === 1 ? first : first & ~0x1000, second) + inside;
         this.shift = 12 + 9 * (level - 1);
         return this.#finish(stage, first, gathered, executable, index, access, privileged, flag, explain);

@@ -43,6 +43,8 @@ export class Iotlb implements TranslationCache {
   readonly words: Int32Array;
   readonly #setMask: number;
   readonly #ways: number;
+  /** Words of a set. */
+  readonly #stride: number;
   readonly #next: Uint8Array;
   /** Bit 0: a 2 MiB entry was kept since the last clear; bit 1: 1 GiB. Probes that cannot hit are left out. */
   #sizes = 0;
@@ -53,6 +55,7 @@ export class Iotlb implements TranslationCache {
     this.words = new Int32Array(sets * ways * ENTRY_WORDS);
     this.#setMask = sets - 1;
     this.#ways = ways;
+    this.#stride = ways * ENTRY_WORDS;
     this.#next = new Uint8Array(sets);
   }
 
@@ -102,8 +105,8 @@ export class Iotlb implements TranslationCache {
 
   #probe(space: number, low: number, high: number): number {
     const words = this.words;
-    const stride = this.#ways * ENTRY_WORDS;
-    let at = this.#setOf(space, low) * stride;
+    const stride = this.#stride;
+    let at = ((low + Math.imul(space, 0x9e37_79b1)) & this.#setMask) * stride;
     for (const end = at + stride; at < end; at += ENTRY_WORDS) if (words[at] === low && words[at + SPACE] === space && words[at + TAG_HIGH] === high) return at;
     return -1;
   }

@@ -1,9 +1,6 @@
 import { tagLow } from "./iotlb.ts";
 import { highOf } from "./table-memory.ts";
 
-/** Levels whose entries name a table: an entry of level 2 to 5 leads to a table of level 1 to 4. */
-const LEVELS = 4;
-
 /**
  * Remembers where walks have been: for a prefix of the address, the table of the next lower level and the rights so far.
  * VT-d §6.2.4 "Paging-Structure Caches". Direct mapped, or unbounded for the adversarial policy.
@@ -20,66 +17,69 @@ export interface PagingStructureCache {
 }
 
 const SLOTS = 64;
+/** Tables that the small cache remembers: of levels 1 and 2. Those above serve so much that they are few to read. */
+const KEPT_LEVELS = 2;
+/** Words of a slot: address space, tag low and high, table low and high, rights. */
+const SLOT_WORDS = 8;
+const TAG_LOW = 1;
+const TAG_HIGH = 2;
+const TABLE = 3;
+const TABLE_HIGH = 4;
+const RIGHTS = 5;
 
-/** 64 entries a level, direct mapped. */
+/** 64 entries for each of two levels, direct mapped. */
 export class SmallPagingStructureCache implements PagingStructureCache {
   table = 0;
   rights = 0;
-  readonly #space = new Int32Array(SLOTS * LEVELS);
-  readonly #low = new Int32Array(SLOTS * LEVELS);
-  readonly #high = new Int32Array(SLOTS * LEVELS);
-  readonly #rights = new Uint8Array(SLOTS * LEVELS);
-  readonly #table = new Int32Array(SLOTS * LEVELS);
-  readonly #tableHigh = new Int32Array(SLOTS * LEVELS);
+  readonly #slots = new Int32Array(SLOTS * KEPT_LEVELS * SLOT_WORDS);
 
   find(space: number, low: number, high: number, levels: number): number {
     if (space === 0) return 0;
-    for (let level = 1; level < levels; level++) {
-      const bits = 9 * level;
-      const tag = prefixLow(low, high, bits);
+    const slots = this.#slots;
+    for (let level = 1; level <= KEPT_LEVELS && level < levels; level++) {
+      const tag = tagLow(low, high, 9 * level);
       const at = slotOf(space, tag, level);
-      if (this.#space[at] !== space || this.#low[at] !== tag || this.#high[at] !== prefixHigh(high, bits)) continue;
-      const first = this.#table[at] as number; // the slot is masked
-      const far = this.#tableHigh[at] as number;
+      if (slots[at] !== space || slots[at + TAG_LOW] !== tag || slots[at + TAG_HIGH] !== high >>> (9 * level)) continue;
+      const first = slots[at + TABLE] as number; // the slot is masked
+      const far = slots[at + TABLE_HIGH] as number;
       // Two int32: a double here would make every table number behind it one.
       this.table = far === 0 && first >= 0 ? first : far * 0x1_0000_0000 + (first >>> 0);
-      this.rights = this.#rights[at] as number;
+      this.rights = slots[at + RIGHTS] as number;
       return level;
     }
     return 0;
   }
 
   insert(space: number, low: number, high: number, level: number, table: number, rights: number): void {
-    const bits = 9 * level;
-    const tag = prefixLow(low, high, bits);
+    if (level > KEPT_LEVELS) return;
+    const slots = this.#slots;
+    const tag = tagLow(low, high, 9 * level);
     const at = slotOf(space, tag, level);
-    this.#space[at] = space;
-    this.#low[at] = tag;
-    this.#high[at] = prefixHigh(high, bits);
-    this.#rights[at] = rights;
-    this.#table[at] = table;
-    this.#tableHigh[at] = highOf(table);
+    slots[at] = space;
+    slots[at + TAG_LOW] = tag;
+    slots[at + TAG_HIGH] = high >>> (9 * level);
+    slots[at + TABLE] = table;
+    slots[at + TABLE_HIGH] = highOf(table);
+    slots[at + RIGHTS] = rights;
   }
 
   invalidatePages(space: number, low: number, high: number, mask: number): void {
     if (space === 0) return;
+    const slots = this.#slots;
     if (mask >= 9) {
       // Wider than a table of level 1: what one entry would cost is more than it saves.
-      for (let at = 0; at < this.#space.length; at++) if (this.#space[at] === space) this.#space[at] = 0;
+      for (let at = 0; at < slots.length; at += SLOT_WORDS) if (slots[at] === space) slots[at] = 0;
       return;
     }
-    for (let level = 1; level <= LEVELS; level++) {
-      const bits = 9 * level;
-      const tag = prefixLow(low, high, bits);
+    for (let level = 1; level <= KEPT_LEVELS; level++) {
+      const tag = tagLow(low, high, 9 * level);
       const at = slotOf(space, tag, level);
-      if (this.#space[at] === space && this.#low[at] === tag && this.#high[at] === prefixHigh(high, bits)) this.#space[at] = 0;
+      if (slots[at] === space && slots[at + TAG_LOW] === tag && slots[at + TAG_HIGH] === high >>> (9 * level)) slots[at] = 0;
     }
   }
 }
 
-const slotOf = (space: number, tag: number, level: number): number => (level - 1) * SLOTS + ((tag + Math.imul(space, 0x9e37_79b1)) & (SLOTS - 1));
-const prefixLow = (low: number, high: number, bits: number): number => (bits < 32 ? tagLow(low, high, bits) : high >>> (bits - 32));
-const prefixHigh = (high: number, bits: number): number => (bits < 32 ? high >>> bits : 0);
+const slotOf = (space: number, tag: number, level: number): number => ((level - 1) * SLOTS + ((tag + Math.imul(space, 0x9e37_79b1)) & (SLOTS - 1))) * SLOT_WORDS;
 
 /** Keeps every non-leaf entry until it is invalidated. */
 export class UnboundedPagingStructureCache implements PagingStructureCache {

@@ -89,16 +89,18 @@ export class SecondStageWalker {
    */
   walk(stage: Readonly<SecondStage>, low: number, high: number, access: Access, flag: boolean, explain?: ExplanationSink): number {
     const memory = this.#memory;
+    const structures = this.#structures;
     const levels = stage.secondStageLevels;
+    const space = stage.secondStageSpace;
     const keepFlags = stage.secondStageFlags;
     let table = stage.secondStageTable;
     let level = levels;
     let rights = READ | WRITE | EXECUTE;
-    const known = this.#structures.find(stage.secondStageSpace, low, high, levels);
+    const known = space === 0 ? 0 : structures.find(space, low, high, levels);
     if (known !== 0) {
       level = known;
-      table = this.#structures.table;
-      rights = this.#structures.rights;
+      table = structures.table;
+      rights = structures.rights;
     }
     for (;;) {
       const index = indexAt(low, high, level);
@@ -123,7 +125,7 @@ export class SecondStageWalker {
       }
       table = pageIn(first, second);
       level--;
-      if (stage.secondStageSpace !== 0) this.#structures.insert(stage.secondStageSpace, low, high, level, table, rights & (READ | WRITE | EXECUTE));
+      if (space !== 0) structures.insert(space, low, high, level, table, rights & (READ | WRITE | EXECUTE));
     }
   }
 
@@ -139,7 +141,7 @@ export class SecondStageWalker {
     this.rights = rights & this.#presentMask;
     this.leaf = first;
     this.clean = false;
-    const inside = level === 1 ? 0 : low & (2 ** (9 * (level - 1)) - 1);
+    const inside = low & ((1 << (9 * (level - 1))) - 1);
     this.page = pageIn(first, second) + inside;
     this.shift = 12 + 9 * (level - 1);
     if ((access & ~rights & WRITE) !== 0) return WalkFault.NoWrite;

@@ -11,6 +11,8 @@ const keyOf = (requester: number, pasid: number): number => requester * 0x20_000
  * The realistic one replaces the oldest entry; the adversarial one keeps all.
  */
 export class BindingCache {
+  /** Entries claimed, and invalidations. */
+  changes = 0;
   readonly #policy: CachePolicy;
   readonly #scratch = new Binding();
   readonly #pool: Binding[];
@@ -36,6 +38,7 @@ export class BindingCache {
 
   /** An entry to fill in. It is cached once `keep` is called with it. */
   claim(requester: number, pasid: number): Binding {
+    this.changes++;
     const binding = this.#policy === "realistic" ? this.#recycle() : this.#policy === "adversarial" ? (this.#byKey.get(keyOf(requester, pasid)) ?? new Binding()) : this.#scratch;
     binding.valid = false;
     binding.requester = requester;
@@ -60,6 +63,7 @@ export class BindingCache {
 
   /** Drops the entries for which `matches` holds. */
   invalidate(matches: (binding: Binding) => boolean): void {
+    this.changes++;
     for (const [key, binding] of this.#byKey) {
       if (!matches(binding)) continue;
       binding.valid = false;
@@ -77,6 +81,8 @@ export class BindingCache {
 
 /** The context-cache of scalable mode. */
 export class ScalableContextCache {
+  /** Entries claimed, and invalidations. */
+  changes = 0;
   readonly #policy: CachePolicy;
   readonly #scratch = new ScalableContext();
   /** By bus, then device and function. */
@@ -95,6 +101,7 @@ export class ScalableContextCache {
   }
 
   claim(requester: number): ScalableContext {
+    this.changes++;
     const slot = this.#policy === "none" ? this.#scratch : this.#slotOf(requester);
     slot.valid = false;
     slot.requester = requester;
@@ -113,6 +120,7 @@ export class ScalableContextCache {
   }
 
   invalidate(matches: (context: ScalableContext) => boolean): void {
+    this.changes++;
     for (const bus of this.#slots) for (const slot of bus ?? []) if (slot?.valid && matches(slot)) slot.valid = false;
   }
 

@@ -33,6 +33,11 @@ export class SourceLookup {
   ridPrivileged = false;
   /** Entries not found in a cache. */
   misses = 0;
+  /** Grows with every entry that a source cache takes in or drops. */
+  get changes(): number {
+    return this.bindings.changes + this.contexts.changes;
+  }
+
   readonly bindings: BindingCache;
   readonly contexts: ScalableContextCache;
   readonly #memory: TableMemory;

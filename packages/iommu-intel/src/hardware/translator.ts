@@ -1,6 +1,6 @@
 import { Access, AddressType, Completion, MemoryType, NO_PASID, type CachePolicy, type ExplanationSink, type Translation, type TranslationRequest } from "@iommu-lab/pci-bus";
 import { AddressSpaceIds, NO_TAG } from "./address-space-ids.ts";
-import { BindingKind, type Binding } from "./binding.ts";
+import { Binding, BindingKind } from "./binding.ts";
 import type { VtdCapabilities } from "./capabilities.ts";
 import { explainRule, faultText } from "./explain.ts";
 import { FirstStageWalker } from "./first-stage.ts";
@@ -43,7 +43,15 @@ export class Translator {
   /** Page number, latched by SRTP. */
   rootTable = 0;
   /** GSTS.TES. */
-  enabled = false;
+  get enabled(): boolean {
+    return this.#enabled;
+  }
+
+  set enabled(on: boolean) {
+    this.#enabled = on;
+    this.#recentSources = -1;
+  }
+
   readonly sources: SourceLookup;
   readonly spaces: AddressSpaceIds;
   /** Requests, and of them those that looked into the IOTLB and did not find their page. */
@@ -61,6 +69,12 @@ export class Translator {
   readonly #keepFaults: boolean;
   readonly #checkInterruptOutput: boolean;
   readonly #passThroughLimit: number;
+  #enabled = false;
+  /** What the last request that asked the IOTLB was bound to: valid while no source cache has changed since. */
+  #recent = new Binding();
+  #recentRequester = -1;
+  #recentPasid = -1;
+  #recentSources = -1;
 
   constructor(options: TranslatorOptions) {
     const { memory, capabilities, caches } = options;
@@ -83,6 +97,38 @@ export class Translator {
   /** Translates one page and fills in `out`. VT-d §3.4 to §3.9. */
   translate(request: Readonly<TranslationRequest>, out: Translation, explain?: ExplanationSink): void {
     this.requests++;
+    if (explain === undefined && this.#recentSources === this.sources.changes && request.requester === this.#recentRequester && request.pasid === this.#recentPasid && this.#translateCached(request, out)) return;
+    this.#translate(request, out, explain);
+  }
+
+  /** The requester of the last request again, a page that the IOTLB holds, an access that it allows: nothing else is to be judged. */
+  #translateCached({ page, access, addressType }: Readonly<TranslationRequest>, out: Translation): boolean {
+    const binding = this.#recent;
+    const low = page | 0;
+    if (low !== page || low < 0 || low >>> 8 === INTERRUPT_FIRST_PAGE >>> 8 || addressType !== AddressType.Untranslated || binding.epoch !== this.spaces.epoch) return false;
+    const at = this.#cache.lookup(binding.space, low, 0);
+    if (at < 0) return false;
+    const words = this.#cache.words;
+    const flags = words[at + FLAGS] as number; // at is of an entry
+    const first = words[at + PAGE] as number;
+    // An entry that says "not present" has no rights, and a clean one must be walked again before a write.
+    if (access === 0 || (access & flags & USER_RIGHTS) !== access || ((flags & CLEAN) !== 0 && (access & Access.Write) !== 0) || first < 0 || words[at + PAGE_HIGH] !== 0) return false;
+    this.lookups++;
+    const shift = (flags >>> SHIFT_SHIFT) & 63;
+    out.page = first + (low & ((1 << (shift - 12)) - 1));
+    out.pageShift = shift;
+    out.permissions = flags & USER_RIGHTS;
+    out.global = false;
+    out.memoryType = ((flags >>> MEMORY_TYPE_SHIFT) & 7) as MemoryType;
+    out.snoop = (flags & SNOOP) !== 0;
+    out.fault = 0;
+    out.recorded = false;
+    out.completion = Completion.Successful;
+    return true;
+  }
+
+  #translate(request: Readonly<TranslationRequest>, out: Translation, explain: ExplanationSink | undefined): void {
+    this.#recentSources = -1;
     if (!this.enabled) {
       this.#untranslated(request, out, explain);
       return;
@@ -126,6 +172,7 @@ export class Translator {
       return;
     }
     if (binding.epoch !== this.spaces.epoch) this.#tag(binding);
+    if (binding.valid && !(mode === TranslationTableMode.Scalable && this.sources.ridPrivileged)) this.#remember(binding, requester, pasid);
     this.lookups++;
     const at = this.#cache.lookup(binding.space, low, high);
     if (at >= 0 && this.#hit(request, out, binding, at, low, access, privileged, explain)) return;
@@ -143,6 +190,13 @@ export class Translator {
       this.#cache.invalidatePages(space, low, high, mask);
       if (!leafOnly) this.#structures.invalidatePages(space, low, high, mask);
     }
+  }
+
+  #remember(binding: Binding, requester: number, pasid: number): void {
+    this.#recent = binding;
+    this.#recentRequester = requester;
+    this.#recentPasid = pasid;
+    this.#recentSources = this.sources.changes;
   }
 
   #tag(binding: Binding): void {
@@ -180,7 +234,7 @@ export class Translator {
       return true;
     }
     const shift = (flags >>> SHIFT_SHIFT) & 63;
-    const inside = shift === 12 ? 0 : low & (2 ** (shift - 12) - 1);
+    const inside = low & ((1 << (shift - 12)) - 1);
     const first = words[at + PAGE] as number;
     const far = words[at + PAGE_HIGH] as number;
     const page = (far === 0 && first >= 0 ? first : far * 0x1_0000_0000 + (first >>> 0)) + inside;
@@ -262,7 +316,7 @@ export class Translator {
     snoop: boolean,
     privileged: boolean,
   ): void {
-    const inside = shift === 12 ? 0 : low & (2 ** (shift - 12) - 1);
+    const inside = low & ((1 << (shift - 12)) - 1);
     const flags = user | (supervisor << SUPERVISOR_SHIFT) | (clean ? CLEAN : 0) | (type << MEMORY_TYPE_SHIFT) | (snoop ? SNOOP : 0) | (shift << SHIFT_SHIFT);
     if (binding.space !== 0) this.#cache.insert(binding.space, low, high, shift, page - inside, flags);
     out.page = page;
