@@ -4,7 +4,7 @@ import type { VtdCapabilities } from "./capabilities.ts";
 import { explainStructure } from "./explain.ts";
 import type { PagingStructureCache } from "./paging-structure-cache.ts";
 import { indexAt, INTERRUPT_FIRST_PAGE, INTERRUPT_LAST_PAGE, reservedAbove, type SecondStage, type SecondStageWalker } from "./second-stage.ts";
-import { highOf, pageIn, type TableMemory } from "./table-memory.ts";
+import { highOf, highPageIn, lowPageIn, pageIn, type TableMemory } from "./table-memory.ts";
 import { SECOND_STAGE_REASON, WalkFault } from "./walk-fault.ts";
 
 const PRESENT = 1;
@@ -63,13 +63,15 @@ export class FirstStageWalker {
   readonly #checkInterruptOutput: boolean;
   readonly #highReserved: number;
   readonly #largeReserved = new Int32Array(6);
-  /**
-   * The table being read, and in a nested walk its guest page, -1 while unknown; then the guest page that the first stage ends in.
-   * Fields, because large numbers as arguments would be allocated.
-   */
+  /** The table being read, and the guest page, in two words, that the next second-stage walk is for. Fields, because large numbers as arguments would be allocated. */
   #hostTable = 0;
-  #guestTable = 0;
-  #guestPage = 0;
+  #guestLow = 0;
+  #guestHigh = 0;
+  /** The guest page of the table being read is known: it is not after a hit in the paging-structure caches. */
+  #guestKnown = false;
+  /** The guest page that the first stage ends in. */
+  #endLow = 0;
+  #endHigh = 0;
 
   constructor(memory: TableMemory, { cap, hostAddressWidth }: VtdCapabilities, second: SecondStageWalker, structures: PagingStructureCache, checkInterruptOutput = true) {
     this.#memory = memory;
@@ -100,15 +102,17 @@ export class FirstStageWalker {
     let level = levels;
     let gathered = WRITABLE | USER;
     let executable = true;
-    this.#guestTable = stage.firstStageTable;
     this.#hostTable = stage.firstStageTable;
+    this.#guestLow = stage.firstStageTable | 0;
+    this.#guestHigh = highOf(stage.firstStageTable);
+    this.#guestKnown = true;
     const start = this.#structures.find(space, low, high, levels);
     if (start !== 0) {
       level = start;
       this.#hostTable = this.#structures.table;
       gathered = this.#structures.rights & (WRITABLE | USER);
       executable = (this.#structures.rights & 1) !== 0;
-      this.#guestTable = -1;
+      this.#guestKnown = false;
     } else if (stage.nested) {
       const fault = this.#locate(stage, true, explain);
       if (fault !== 0) return fault;
@@ -117,9 +121,8 @@ export class FirstStageWalker {
       const table = this.#hostTable;
       const index = indexAt(low, high, level);
       const words = memory.wordsOf(table);
-      const address = table * 4096 + 8 * index;
       if (words === undefined) {
-        explain?.step({ structure: `first-stage entry, level ${level}`, address, rule: "A table is in memory", section: "VT-d §3.6", outcome: "no memory there" });
+        explain?.step({ structure: `first-stage entry, level ${level}`, address: table * 4096 + 8 * index, rule: "A table is in memory", section: "VT-d §3.6", outcome: "no memory there" });
         return level === levels ? 0x73 : 0x70;
       }
       const at = memory.wordOf(table) + 2 * index;
@@ -128,13 +131,17 @@ export class FirstStageWalker {
       this.reads++;
       const isPage = level === 1 || (first & PAGE) !== 0;
       const fault = this.#judge(first, second, level);
-      if (explain !== undefined) explainStructure(explain, FIRST_STAGE_ENTRY, `first-stage entry, level ${level}`, address, words, at, RULES[fault] ?? "", "VT-d §3.6.1, §9.7", fault === 0 ? (isPage ? "page" : "next level") : `fault ${fault.toString(16)}h`);
+      if (explain !== undefined) explainEntry(explain, level, table * 4096 + 8 * index, words, at, fault, isPage);
       if (fault !== 0) return fault;
       gathered &= first;
       if (stage.noExecute && (second & EXECUTE_DISABLE) !== 0) executable = false;
       if (isPage) {
         const inside = low & ((1 << (9 * (level - 1))) - 1);
-        this.page = pageIn(level === 1 ? first : first & ~0x1000, second) + inside;
+        const leaf = level === 1 ? first : first & ~0x1000; // bit 12 of a large page is PAT
+        if (stage.nested) {
+          this.#endLow = lowPageIn(leaf, second) | inside;
+          this.#endHigh = highPageIn(second);
+        } else this.page = pageIn(leaf, second) + inside;
         this.shift = 12 + 9 * (level - 1);
         return this.#finish(stage, first, gathered, executable, index, access, privileged, flag, explain);
       }
@@ -143,14 +150,15 @@ export class FirstStageWalker {
         const denied = this.#writeFlags(stage, index, used, explain);
         if (denied !== 0) return denied;
       }
-      this.#guestTable = pageIn(first, second);
       level--;
-      this.#hostTable = this.#guestTable;
       if (stage.nested) {
+        this.#guestLow = lowPageIn(first, second);
+        this.#guestHigh = highPageIn(second);
+        this.#guestKnown = true;
         const denied = this.#locate(stage, false, explain);
         if (denied !== 0) return denied;
-      }
-      if (space !== 0) this.#structures.insert(space, low, high, level, this.#hostTable, gathered | (executable ? 1 : 0));
+      } else this.#hostTable = pageIn(first, second);
+      if (space !== 0 && level <= this.#structures.keptLevels) this.#structures.insert(space, low, high, level, this.#hostTable, gathered | (executable ? 1 : 0));
     }
   }
 
@@ -165,9 +173,8 @@ export class FirstStageWalker {
   /** Finds the host page of a first-stage table in the second stage. VT-d §3.8. */
   #locate(stage: Readonly<FirstStage>, top: boolean, explain?: ExplanationSink): number {
     const second = this.#second;
-    const guestTable = this.#guestTable;
-    if (guestTable >= (second.limits[stage.secondStageLevels] as number)) return 0x74;
-    const fault = second.walk(stage, guestTable | 0, highOf(guestTable), Access.Read, false, explain);
+    if (second.exceeds(this.#guestLow, this.#guestHigh, stage.secondStageLevels)) return 0x74;
+    const fault = second.walk(stage, this.#guestLow, this.#guestHigh, Access.Read, false, explain);
     this.#count();
     if (fault === WalkFault.NoRead) return top ? 0x75 : 0x76;
     if (fault !== WalkFault.None) return SECOND_STAGE_REASON[fault] as number;
@@ -178,10 +185,9 @@ export class FirstStageWalker {
   /** Sets accessed and dirty bits in an entry: 0 or a reason. The table's own page becomes dirty in the second stage. VT-d §3.6.2, §3.8.1. */
   #writeFlags(stage: Readonly<FirstStage>, index: number, value: number, explain?: ExplanationSink): number {
     if (stage.nested) {
-      const guestTable = this.#guestTable;
-      if (guestTable < 0) return NEEDS_GUEST_TABLE;
+      if (!this.#guestKnown) return NEEDS_GUEST_TABLE;
       const second = this.#second;
-      const fault = second.walk(stage, guestTable | 0, highOf(guestTable), Access.Read | Access.Write, true, explain);
+      const fault = second.walk(stage, this.#guestLow, this.#guestHigh, Access.Read | Access.Write, true, explain);
       this.#count();
       if (fault !== WalkFault.None) return fault === WalkFault.NoWrite ? 0x77 : (SECOND_STAGE_REASON[fault] as number);
     }
@@ -206,7 +212,6 @@ export class FirstStageWalker {
     const rights = privileged ? this.supervisorRights : this.userRights;
     if ((access & ~rights & Access.Execute) !== 0) return 0x82;
     if ((access & ~rights & Access.Write) !== 0) return 0x85;
-    this.#guestPage = this.page;
     let fault = stage.nested ? this.#nest(stage, access, false, explain) : this.#checkInterruptOutput && this.page >= INTERRUPT_FIRST_PAGE && this.page <= INTERRUPT_LAST_PAGE ? 0x87 : 0;
     if (fault !== 0) return fault;
     const finalClean = stage.nested && this.#second.clean;
@@ -226,10 +231,9 @@ export class FirstStageWalker {
   /** Sends the first stage's result through the second. */
   #nest(stage: Readonly<FirstStage>, access: Access, writes: boolean, explain?: ExplanationSink): number {
     const second = this.#second;
-    const page = this.#guestPage;
-    if (page >= (second.limits[stage.secondStageLevels] as number)) return 0x84;
+    if (second.exceeds(this.#endLow, this.#endHigh, stage.secondStageLevels)) return 0x84;
     const wanted = (access & (Access.Read | Access.Write)) | ((access & Access.Execute) !== 0 ? Access.Read : 0);
-    const fault = second.walk(stage, page | 0, highOf(page), wanted, writes, explain);
+    const fault = second.walk(stage, this.#endLow, this.#endHigh, wanted, writes, explain);
     this.#count();
     if (fault !== WalkFault.None) return SECOND_STAGE_REASON[fault] as number;
     const rights = second.rights | Access.Execute;
@@ -241,5 +245,9 @@ export class FirstStageWalker {
     return 0;
   }
 }
+
+const explainEntry = (explain: ExplanationSink, level: number, address: number, words: Uint32Array, at: number, fault: number, isPage: boolean): void => {
+  explainStructure(explain, FIRST_STAGE_ENTRY, `first-stage entry, level ${level}`, address, words, at, RULES[fault] ?? "", "VT-d §3.6.1, §9.7", fault === 0 ? (isPage ? "page" : "next level") : `fault ${fault.toString(16)}h`);
+};
 
 const RULES: Readonly<Record<number, string>> = { 0: "The entry is present and no reserved bit is set", 0x71: "An entry with P clear is not present", 0x72: "Reserved bits of a present entry are 0" };

@@ -23,9 +23,16 @@ const typeOf = (value: number): MemoryType => (value === 1 || value === 4 || val
  */
 export class MemoryTypes {
   readonly #registers: Fields;
+  /** MTRRDEF_REG.E, in a field since every walk asks. */
+  #rangesCount = false;
 
   constructor(registers: Fields) {
     this.#registers = registers;
+  }
+
+  /** MTRRDEF_REG may hold something else. */
+  written(): void {
+    this.#rangesCount = this.#registers.get("MTRRDEF_REG", "E") === 1;
   }
 
   /** Of a second-stage translation. VT-d §3.10.3. */
@@ -49,8 +56,8 @@ export class MemoryTypes {
 
   /** The MTRRs' type of a host page. Intel SDM vol. 3 §12.11. */
   #rangeType(page: number): MemoryType {
+    if (!this.#rangesCount) return MemoryType.WriteBack;
     const registers = this.#registers;
-    if (registers.get("MTRRDEF_REG", "E") === 0) return MemoryType.WriteBack;
     if (page < 0x100 && registers.get("MTRRDEF_REG", "FE") === 1) return this.#fixedType(page * 4096);
     let found = -1;
     for (let i = 0; i < 10; i++) {

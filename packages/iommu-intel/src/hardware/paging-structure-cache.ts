@@ -6,12 +6,14 @@ import { highOf } from "./table-memory.ts";
  * VT-d §6.2.4 "Paging-Structure Caches". Direct mapped, or unbounded for the adversarial policy.
  */
 export interface PagingStructureCache {
+  /** The highest level whose tables it keeps. */
+  readonly keptLevels: number;
   /** Found by the last `find`. */
   table: number;
   rights: number;
   /** The lowest level whose table is known for a page, with `table` and `rights` set; 0 when none is. Looks below `levels` only. */
   find(space: number, low: number, high: number, levels: number): number;
-  /** Remembers the table of `level` (1 to 4) for a page. */
+  /** Remembers the table of `level`, 1 to `keptLevels`, for a page. */
   insert(space: number, low: number, high: number, level: number, table: number, rights: number): void;
   invalidatePages(space: number, low: number, high: number, mask: number): void;
 }
@@ -29,6 +31,7 @@ const RIGHTS = 5;
 
 /** 64 entries for each of two levels, direct mapped. */
 export class SmallPagingStructureCache implements PagingStructureCache {
+  readonly keptLevels = KEPT_LEVELS;
   table = 0;
   rights = 0;
   readonly #slots = new Int32Array(SLOTS * KEPT_LEVELS * SLOT_WORDS);
@@ -51,7 +54,6 @@ export class SmallPagingStructureCache implements PagingStructureCache {
   }
 
   insert(space: number, low: number, high: number, level: number, table: number, rights: number): void {
-    if (level > KEPT_LEVELS) return;
     const slots = this.#slots;
     const tag = tagLow(low, high, 9 * level);
     const at = slotOf(space, tag, level);
@@ -83,6 +85,7 @@ const slotOf = (space: number, tag: number, level: number): number => ((level - 
 
 /** Keeps every non-leaf entry until it is invalidated. */
 export class UnboundedPagingStructureCache implements PagingStructureCache {
+  readonly keptLevels = 4;
   table = 0;
   rights = 0;
   readonly #spaces = new Map<number, Map<number, { readonly table: number; readonly rights: number }>>();
@@ -133,4 +136,4 @@ const pageNumber = (low: number, high: number): number => (low >>> 0) + (high >>
 const keyOf = (low: number, high: number, level: number): number => Math.floor(pageNumber(low, high) / 2 ** (9 * level)) * 8 + level;
 
 /** Never remembers anything. */
-export const NO_STRUCTURE_CACHE: PagingStructureCache = { table: 0, rights: 0, find: () => 0, insert: () => undefined, invalidatePages: () => undefined };
+export const NO_STRUCTURE_CACHE: PagingStructureCache = { keptLevels: 0, table: 0, rights: 0, find: () => 0, insert: () => undefined, invalidatePages: () => undefined };

@@ -16,6 +16,7 @@ export class PerformanceCounters {
   readonly #totals: () => EventTotals;
   readonly #event: EventInterrupt;
   readonly #enabled = new Uint8Array(PERF_COUNTERS);
+  #active = false;
   /** Total of the selected events when the register was last brought up to date. */
   readonly #seen = new Float64Array(PERF_COUNTERS);
 
@@ -25,9 +26,9 @@ export class PerformanceCounters {
     this.#event = event;
   }
 
-  /** Some counter counts. */
+  /** Some counter counts: a plain field, since every translation asks. */
   get active(): boolean {
-    return this.#enabled.includes(1);
+    return this.#active;
   }
 
   /** Brings all counters up to date and tells of overflows. */
@@ -45,6 +46,7 @@ export class PerformanceCounters {
     if (counter >= PERF_COUNTERS) return false;
     this.update();
     this.#enabled[counter] = on ? 1 : 0;
+    this.#active = this.#enabled.includes(1);
     this.#seen[counter] = this.#selected(counter);
     return true;
   }
@@ -58,6 +60,7 @@ export class PerformanceCounters {
 
   reset(): void {
     this.#enabled.fill(0);
+    this.#active = false;
     this.rebase();
   }
 

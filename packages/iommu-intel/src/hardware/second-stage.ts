@@ -1,5 +1,4 @@
-import type { Access} from "@iommu-lab/pci-bus";
-import { type ExplanationSink } from "@iommu-lab/pci-bus";
+import type { Access, ExplanationSink } from "@iommu-lab/pci-bus";
 import { SECOND_STAGE_ENTRY } from "../layouts/index.ts";
 import type { VtdCapabilities } from "./capabilities.ts";
 import { explainStructure } from "./explain.ts";
@@ -60,8 +59,8 @@ export class SecondStageWalker {
   readonly #highReserved: number;
   /** Reserved bits of the low word, by 2 · level + (1 if the entry maps a page). */
   readonly #lowReserved = new Int32Array(12);
-  /** First page number past what a table of so many levels translates. */
-  readonly limits: Float64Array;
+  /** Bits of a page number that a table of so many levels translates. */
+  readonly #limitBits: Uint8Array;
 
   constructor(memory: TableMemory, { cap, ecap, hostAddressWidth }: VtdCapabilities, structures: PagingStructureCache, checkInterruptOutput = true) {
     this.#memory = memory;
@@ -76,11 +75,11 @@ export class SecondStageWalker {
       this.#lowReserved[2 * level + 1] = large ? 2 ** (9 * (level - 1) + 12) - 2 ** 12 : PAGE;
       if (!ecap.SC) this.#lowReserved[2 * level + 1] = (this.#lowReserved[2 * level + 1] as number) | SNOOP;
     }
-    this.limits = Float64Array.from({ length: 6 }, (_, levels) => 2 ** (Math.min(cap.MGAW + 1, 9 * levels + 12) - 12));
+    this.#limitBits = Uint8Array.from({ length: 6 }, (_, levels) => Math.min(cap.MGAW + 1, 9 * levels + 12) - 12);
   }
 
   /**
-   * Walks for one page below `limits[levels]`.
+   * Walks for one page that does not exceed the table's levels.
    * @param low    bits 31:0 of the page number, as int32
    * @param high   the bits above
    * @param access rights that the leaf must have; 0 asks for none
@@ -115,7 +114,7 @@ export class SecondStageWalker {
       this.reads++;
       const isPage = level === 1 || (first & PAGE) !== 0;
       const fault = this.#judge(first, second, level, isPage);
-      if (explain !== undefined) explainStructure(explain, SECOND_STAGE_ENTRY, `second-stage entry, level ${level}`, table * 4096 + 8 * index, words, at, RULES[fault] as string, "VT-d §3.7.1, §9.8", fault === 0 ? (isPage ? "page" : "next level") : "fault");
+      if (explain !== undefined) explainEntry(explain, level, table * 4096 + 8 * index, words, at, fault, isPage);
       if (fault !== WalkFault.None) return fault;
       rights &= first;
       if (isPage) return this.#finish(stage, first, second, level, low, rights, table, index, access, flag);
@@ -125,8 +124,14 @@ export class SecondStageWalker {
       }
       table = pageIn(first, second);
       level--;
-      if (space !== 0) structures.insert(space, low, high, level, table, rights & (READ | WRITE | EXECUTE));
+      if (space !== 0 && level <= structures.keptLevels) structures.insert(space, low, high, level, table, rights & (READ | WRITE | EXECUTE));
     }
+  }
+
+  /** Whether a page lies past what a table of so many levels translates. */
+  exceeds(low: number, high: number, levels: number): boolean {
+    const bits = this.#limitBits[levels] as number; // levels is 3 to 5
+    return bits < 32 ? high !== 0 || low >>> bits !== 0 : high >>> (bits - 32) !== 0;
   }
 
   /** Order of VT-d §7.1.3: an entry without any right is not present, whatever else it holds; then reserved bits. */
@@ -181,6 +186,10 @@ export const indexAt = (low: number, high: number, level: number): number => {
 export const reservedAbove = (hostAddressWidth: number): number => {
   const bits = LAST_ADDRESS_BIT + 1 - hostAddressWidth;
   return bits <= 0 ? 0 : (2 ** bits - 1) * 2 ** (hostAddressWidth - 32);
+};
+
+const explainEntry = (explain: ExplanationSink, level: number, address: number, words: Uint32Array, at: number, fault: number, isPage: boolean): void => {
+  explainStructure(explain, SECOND_STAGE_ENTRY, `second-stage entry, level ${level}`, address, words, at, RULES[fault] as string, "VT-d §3.7.1, §9.8", fault === 0 ? (isPage ? "page" : "next level") : "fault");
 };
 
 const RULES: readonly string[] = [

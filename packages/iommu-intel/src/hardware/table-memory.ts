@@ -12,5 +12,9 @@ export interface TableMemory {
 /** Page number from the two words of a 64-bit entry, bits 51:12. Kept a small integer wherever it is one. */
 export const pageIn = (low: number, high: number): number => ((high & 0xf_ffff) < 0x400 ? ((high << 20) | (low >>> 12)) : (high & 0xf_ffff) * 0x10_0000 + (low >>> 12));
 
+/** The page number of `pageIn` in two words: bits 31:0 as int32, and bits 39:32. */
+export const lowPageIn = (low: number, high: number): number => (high << 20) | (low >>> 12);
+export const highPageIn = (high: number): number => (high >>> 12) & 0xff;
+
 /** Bits 63:32 of a page number above its low 32 bits. */
 export const highOf = (page: number): number => (page >= 0x1_0000_0000 ? Math.floor(page / 0x1_0000_0000) : 0);

@@ -9,7 +9,7 @@ import type { MemoryTypes } from "./memory-types.ts";
 import { NO_STRUCTURE_CACHE, SmallPagingStructureCache, UnboundedPagingStructureCache, type PagingStructureCache } from "./paging-structure-cache.ts";
 import { INTERRUPT_FIRST_PAGE, INTERRUPT_LAST_PAGE, SecondStageWalker } from "./second-stage.ts";
 import { SourceLookup } from "./source-lookup.ts";
-import type { TableMemory } from "./table-memory.ts";
+import { highOf, type TableMemory } from "./table-memory.ts";
 import { LEGACY_REASON, SECOND_STAGE_REASON, WalkFault } from "./walk-fault.ts";
 
 /** TTM of RTADDR_REG. */
@@ -97,22 +97,30 @@ export class Translator {
   /** Translates one page and fills in `out`. VT-d §3.4 to §3.9. */
   translate(request: Readonly<TranslationRequest>, out: Translation, explain?: ExplanationSink): void {
     this.requests++;
-    if (explain === undefined && this.#recentSources === this.sources.changes && request.requester === this.#recentRequester && request.pasid === this.#recentPasid && this.#translateCached(request, out)) return;
+    if (explain === undefined && this.#recentSources === this.sources.changes && request.requester === this.#recentRequester && request.pasid === this.#recentPasid && this.#translateAgain(request, out)) return;
     this.#translate(request, out, explain);
   }
 
-  /** The requester of the last request again, a page that the IOTLB holds, an access that it allows: nothing else is to be judged. */
-  #translateCached({ page, access, addressType }: Readonly<TranslationRequest>, out: Translation): boolean {
+  /** The requester of the last request again, to read or write: only the page is to be judged. False when there is more to it. */
+  #translateAgain(request: Readonly<TranslationRequest>, out: Translation): boolean {
+    const { page, access } = request;
     const binding = this.#recent;
     const low = page | 0;
-    if (low !== page || low < 0 || low >>> 8 === INTERRUPT_FIRST_PAGE >>> 8 || addressType !== AddressType.Untranslated || binding.epoch !== this.spaces.epoch) return false;
-    const at = this.#cache.lookup(binding.space, low, 0);
-    if (at < 0) return false;
+    const high = low === page && low >= 0 ? 0 : highOf(page);
+    if ((low >>> 8 === INTERRUPT_FIRST_PAGE >>> 8 && high === 0) || access === 0 || access > USER_READ_WRITE || request.addressType !== AddressType.Untranslated || binding.epoch !== this.spaces.epoch) return false;
+    const at = this.#cache.lookup(binding.space, low, high);
+    if (at < 0) {
+      this.lookups++;
+      this.misses++;
+      if (binding.kind === BindingKind.SecondStage) this.#walkSecond(request, out, binding, low, high, access, undefined);
+      else this.#walkFirst(request, out, binding, low, high, access, false, undefined);
+      return true;
+    }
     const words = this.#cache.words;
     const flags = words[at + FLAGS] as number; // at is of an entry
     const first = words[at + PAGE] as number;
     // An entry that says "not present" has no rights, and a clean one must be walked again before a write.
-    if (access === 0 || (access & flags & USER_RIGHTS) !== access || ((flags & CLEAN) !== 0 && (access & Access.Write) !== 0) || first < 0 || words[at + PAGE_HIGH] !== 0) return false;
+    if ((access & flags) !== access || ((flags & CLEAN) !== 0 && (access & Access.Write) !== 0) || first < 0 || words[at + PAGE_HIGH] !== 0) return false;
     this.lookups++;
     const shift = (flags >>> SHIFT_SHIFT) & 63;
     out.page = first + (low & ((1 << (shift - 12)) - 1));
@@ -140,7 +148,7 @@ export class Translator {
     }
     const { requester, pasid, addressType, page } = request;
     const low = page | 0;
-    const high = page > 0x7fff_ffff ? Math.floor(page / 0x1_0000_0000) : 0;
+    const high = highOf(page);
     if (addressType !== AddressType.Translated && low >>> 8 === INTERRUPT_FIRST_PAGE >>> 8 && high === 0) {
       this.#interruptRange(request, out, explain);
       return;
@@ -264,7 +272,7 @@ export class Translator {
     const second = this.#second;
     const reasons = this.mode === TranslationTableMode.Legacy ? LEGACY_REASON : SECOND_STAGE_REASON;
     const translating = request.addressType === AddressType.TranslationRequest;
-    if (request.page >= (second.limits[binding.secondStageLevels] as number)) {
+    if (second.exceeds(low, high, binding.secondStageLevels)) {
       if (explain !== undefined) explainRule(explain, "request", "The address is below 2^min(MGAW, AW)", "VT-d §3.7", faultText(reasons[WalkFault.TooWide] as number));
       this.#failWalk(request, out, reasons[WalkFault.TooWide] as number, binding.silenced);
       return;
@@ -455,6 +463,8 @@ export class Translator {
     out.completion = completion;
   }
 }
+
+const USER_READ_WRITE = Access.Read | Access.Write;
 
 /** Whether a 52-bit page number is that of an address whose bits above the width all equal the highest one inside it. */
 const isCanonical = (page: number, levels: number): boolean => {

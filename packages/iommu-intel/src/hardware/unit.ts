@@ -64,6 +64,7 @@ export class VtdUnit implements Iommu {
   readonly #faults: FaultRecording;
   readonly #pageRequests: PageRequests;
   readonly #protected: ProtectedMemory;
+  readonly #types: MemoryTypes | undefined;
   readonly #counters: PerformanceCounters | undefined;
   readonly #virtualCommands: VirtualCommands | undefined;
   readonly #events: Readonly<Record<"fault" | "invalidation" | "pageRequest" | "performance", EventInterrupt>>;
@@ -95,6 +96,7 @@ export class VtdUnit implements Iommu {
     };
     const faults = (this.#faults = new FaultRecording(file, memory, capabilities, this.#events.fault, policy.faultCollapse ?? false));
     const shield = (this.#protected = new ProtectedMemory(file));
+    this.#types = ecap.MTS ? new MemoryTypes(file) : undefined;
     this.#translator = new Translator({
       memory,
       capabilities,
@@ -102,7 +104,7 @@ export class VtdUnit implements Iommu {
       iotlb: options.iotlb ?? { sets: 64, ways: 4 },
       honourRidPasid: policy.ridPasid ?? ecap.RPS === 1,
       checkInterruptOutput: policy.checkInterruptOutput ?? true,
-      memoryTypes: ecap.MTS ? new MemoryTypes(file) : undefined,
+      memoryTypes: this.#types,
       port: {
         recordFault: (request, fault) => {
           faults.dma(request, fault);
@@ -182,6 +184,7 @@ export class VtdUnit implements Iommu {
     this.#queue.reset();
     if (kind === "cold") this.#faults.reset();
     this.#protected.written();
+    this.#types?.written();
     this.#counters?.reset();
     this.#virtualCommands?.reset();
   }
@@ -201,6 +204,7 @@ export class VtdUnit implements Iommu {
       ["ICS_REG", () => { if (file.get("ICS_REG", "IWC") === 0) this.#events.invalidation.drop(); }],
       ["PRS_REG", () => { this.#pageRequests.statusWritten(); }],
       ["PMEN_REG", () => { this.#protected.written(); }],
+      ["MTRRDEF_REG", () => { this.#types?.written(); }],
       ["IQT_REG", () => { this.#queue.process(); }],
       ["ECMD_REG", () => { runEnhancedCommand(file, this.#counters); }],
       ["VCMD_REG", () => { this.#virtualCommands?.run(); }],

@@ -26,6 +26,7 @@ export class FlatMemory implements PhysicalMemory, DirtyTracking {
    * Writing through it marks nothing dirty.
    */
   readonly words: Uint32Array;
+  readonly #pages: number;
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   readonly #views: (Uint32Array | undefined)[][] = [];
@@ -41,6 +42,7 @@ export class FlatMemory implements PhysicalMemory, DirtyTracking {
       throw new RangeError(`A flat memory of ${size} bytes is impossible: the size is a positive multiple of 4096 bytes and at most ${hex(2 ** 32)}; use SparseMemory for more.`);
     const buffer = new ArrayBuffer(size + PADDING);
     this.size = size;
+    this.#pages = size / PAGE_SIZE;
     this.words = new Uint32Array(buffer, 0, size / 4);
     this.#bytes = new Uint8Array(buffer, 0, size);
     this.#view = new DataView(buffer);
@@ -145,7 +147,7 @@ export class FlatMemory implements PhysicalMemory, DirtyTracking {
 
   /** The words that page `pfn` is among: `words`, or undefined where no RAM is. The twin of `SparseMemory.wordsOf`. */
   wordsOf(pfn: Pfn<"HPA">): Uint32Array | undefined {
-    return pfn >= 0 && pfn < this.size / PAGE_SIZE ? this.words : undefined;
+    return pfn >= 0 && pfn < this.#pages ? this.words : undefined;
   }
 
   /** Index in `words` of the first word of page `pfn`, which must be RAM. */
