@@ -28,6 +28,7 @@ const REPORT = `process.on("exit", () => { const u = process.resourceUsage(); pr
 const costOf = (args: readonly string[]): ProcessCost => {
   const result = spawnSync(process.execPath, ["--import", `data:text/javascript,${encodeURIComponent(REPORT)}`, ...args], { encoding: "utf8", maxBuffer: 256 * 1024 * 1024 });
   const line = result.stderr.split("\n").findLast((text) => text.startsWith(MARK));
+  if (result.status !== 0) throw new Error(`${args.join(" ")} ended with ${result.status ?? result.signal}; is it built?\n${result.stderr}`);
   if (line === undefined) throw new Error(`${args.join(" ")} reported no cost:\n${result.stderr}`);
   return JSON.parse(line.slice(MARK.length)) as ProcessCost;
 };

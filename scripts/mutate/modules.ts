@@ -4,7 +4,7 @@ import { pathToFileURL } from "node:url";
 import ts from "typescript";
 
 /** A module as a CommonJS function body, and where its imports lead. */
-export interface Compiled {
+interface Compiled {
   readonly code: string;
   /** Absolute path, or the specifier itself for what is not ours, by specifier. */
   readonly imports: Readonly<Record<string, string>>;

@@ -64,15 +64,18 @@ cli
   });
 
 cli
-  .command("decode [kind] [file]", "a DMAR or MCFG table, IOMMU registers, fault records, kernel log lines, table entries: in words; - is standard input")
+  .command("decode [kind] [file]", "a DMAR, IVRS or MCFG table, IOMMU registers, fault records, kernel log lines, table entries: in words; - is standard input")
   .option("--json", "JSON on standard output, alone")
   .example("  $ sudo cat /sys/firmware/acpi/tables/DMAR | iommu decode -")
-  .example("  $ dmesg | iommu decode -                                  faults, units, queue errors")
+  .example("  $ sudo iommu decode /sys/firmware/acpi/tables/IVRS")
+  .example("  $ dmesg | iommu decode -                                  faults, events, units, queue errors")
   .example("  $ iommu decode cap /sys/class/iommu/dmar0/intel-iommu/cap")
   .example("  $ echo d2008c40660462 | iommu decode cap - --json")
   .example("  $ sudo cat /sys/kernel/debug/iommu/intel/iommu_regset | iommu decode -")
-  .example("  Kinds: dmar, mcfg, log, debugfs, fault, iqe, iqe256, irte, root, scalable-root, context, scalable-context, pasid,")
-  .example("  pasid-directory, pte, first-stage-pte, and every register by its name (cap, ecap, gsts, fsts, rtaddr, iqa, irta ...).")
+  .example("  Kinds: dmar, ivrs, mcfg, log, debugfs; of Intel: fault, iqe, iqe256, irte, root, scalable-root, context, scalable-context,")
+  .example("  pasid, pasid-directory, pte, first-stage-pte, and every register by its name (cap, ecap, gsts, fsts, rtaddr, iqa, irta ...);")
+  .example("  of AMD: efr, efr2, dte, amd-pte, amd-guest-pte, gcr3, amd-command, amd-event, amd-irte, amd-irte32, ppr-log, ga-log,")
+  .example("  and every register as amd-control, amd-status, amd-cmd-head ...")
   .example("  Without one the input is recognised by what is in it. A long number has its high bits first; quadwords follow each other from the low one.")
   .action(async (kind: string | undefined, file: string | undefined, options: Record<string, unknown>) => {
     const { runDecode } = await loadCommands();

@@ -20,7 +20,7 @@ describe("IVRS units, AMD-Vi §5.2.2", () => {
     expect(decodeIvrsUnits(table(block(0x10, ENTRIES), block(0x11, [2, 8, 0, 0]))).units).toMatchObject([{ type: 0x11, ranges: [{ first: 8, last: 8 }] }]);
   });
   test("a range without an end is named", () => {
-    expect(decodeIvrsUnits(table(block(0x10, [3, 3, 0, 0]))).problems).toMatchObject([{ offset: 72, text: "range start without an end" }]);
+    expect(decodeIvrsUnits(table(block(0x10, [3, 3, 0, 0]))).problems).toMatchObject([{ offset: 72, text: expect.stringContaining("has no end") as string }]);
   });
   test("any bytes end in a result", () => {
     fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), fc.boolean(), (bytes, signed) => {

@@ -41,6 +41,7 @@ export interface IommuFault {
   readonly pasid: number;
   /** Faulting address in bytes, page aligned when the hardware keeps only the page. */
   readonly address: bigint;
+  /** Neither Read nor Write when the hardware does not say which it was. */
   readonly access: Access;
   /** The vendor's code. */
   readonly code: number;

@@ -2,13 +2,10 @@ import { structureName, type DmarScope, type DmarStructure, type DmarTable } fro
 import type { Decoded, DecodedStructure } from "@iommu-lab/iommu-intel/decode";
 import type { Mcfg } from "@iommu-lab/pci-bus/acpi";
 import type { DecodedInput } from "../input/decode-input.ts";
-
-const hexBytes = (bytes: Uint8Array): string => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+import { ivrsJson } from "./decode-ivrs-json.ts";
+import { hexBytes, plain } from "./decode-plain.ts";
 
 const SCOPE_TYPES = [null, "pci-endpoint", "pci-sub-hierarchy", "ioapic", "hpet", "acpi-namespace-device"] as const;
-
-/** A record with its raw bytes as strings of hexadecimal digits. */
-const plain = (value: object): Record<string, unknown> => Object.fromEntries(Object.entries(value).map(([key, item]: [string, unknown]) => [key, item instanceof Uint8Array ? hexBytes(item) : item]));
 
 const scopeJson = (scope: DmarScope): object => ({ ...plain(scope), typeName: SCOPE_TYPES[scope.type] ?? null });
 
@@ -44,4 +41,15 @@ const bitsJson = ({ name, offset, spec, value, fields, facts, meaning }: Decoded
 const decodedJson = ({ kind, header, structures, diagnoses }: Decoded): object => ({ kind, header, structures: structures.map(bitsJson), diagnoses });
 
 /** What `iommu decode --json` prints for one table, log or row of structures; bigints become hexadecimal strings. */
-export const decodeJson = (input: DecodedInput): object => (input.kind === "dmar" ? dmarJson(input.dmar) : input.kind === "mcfg" ? mcfgJson(input.mcfg) : decodedJson(input.decoded));
+export const decodeJson = (input: DecodedInput): object => {
+  switch (input.kind) {
+    case "dmar":
+      return dmarJson(input.dmar);
+    case "ivrs":
+      return ivrsJson(input.ivrs);
+    case "mcfg":
+      return mcfgJson(input.mcfg);
+    case "bits":
+      return decodedJson(input.decoded);
+  }
+};

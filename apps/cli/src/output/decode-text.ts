@@ -2,6 +2,8 @@ import { structureName, type DmarScope, type DmarStructure, type DmarTable } fro
 import type { Decoded, DecodedStructure, FieldValue } from "@iommu-lab/iommu-intel/decode";
 import type { Mcfg } from "@iommu-lab/pci-bus/acpi";
 import type { DecodedInput } from "../input/decode-input.ts";
+import { ivrsText } from "./decode-ivrs-text.ts";
+import { at, findingLines } from "./decode-lines.ts";
 import { printable } from "./printable.ts";
 import { style } from "./style.ts";
 
@@ -35,11 +37,6 @@ const structureText = (s: DmarStructure): string => {
       return `${s.data.length} bytes that are not understood`;
   }
 };
-
-const at = (offset: number): string => style("dim", `@${hex(offset).padEnd(6)}`);
-
-const findingLines = (findings: readonly { readonly id: string; readonly offset: number; readonly text: string; readonly severity?: string }[]): string[] =>
-  findings.length === 0 ? [] : ["", style("bold", findings.length === 1 ? "1 diagnosis" : `${findings.length} diagnoses`), ...findings.map(({ id, offset, text, severity }) => `${at(offset)} ${style(severity === "note" ? "cyan" : severity === "warning" ? "yellow" : severity === "error" ? "red" : "yellow", id)}: ${printable(text)}`)];
 
 const dmarText = ({ header, hostAddressWidth, interruptRemapping, x2apicOptOut, dmaControlOptIn, structures, diagnoses, odd }: DmarTable): string =>
   [
@@ -80,4 +77,15 @@ const decodedText = ({ structures, diagnoses }: Decoded): string => {
 };
 
 /** What `iommu decode` prints for one table, log or row of structures. */
-export const decodeText = (input: DecodedInput): string => (input.kind === "dmar" ? dmarText(input.dmar) : input.kind === "mcfg" ? mcfgText(input.mcfg) : decodedText(input.decoded));
+export const decodeText = (input: DecodedInput): string => {
+  switch (input.kind) {
+    case "dmar":
+      return dmarText(input.dmar);
+    case "ivrs":
+      return ivrsText(input.ivrs);
+    case "mcfg":
+      return mcfgText(input.mcfg);
+    case "bits":
+      return decodedText(input.decoded);
+  }
+};

@@ -62,13 +62,17 @@ export class DmaEngine {
       const step = Math.min(length - done, PAGE_SIZE - offset);
       this.#request.page = page;
       this.#machine.iommu.translate(this.#request, this.#out, explain);
-      if (this.#out.completion === Completion.Successful) move(this.#out.page * PAGE_SIZE + offset, done, done + step);
+      if (this.#out.completion === Completion.Successful && this.#reaches(this.#out.page)) move(this.#out.page * PAGE_SIZE + offset, done, done + step);
       else ok = false;
       done += step;
       page = (page + 1) % 2 ** 52;
       offset = 0;
     } while (done < length);
     return ok;
+  }
+
+  #reaches(page: number): boolean {
+    return this.#machine.abortsWithoutMemory !== true || this.#machine.memory.wordsOf(page) !== undefined;
   }
 }
 

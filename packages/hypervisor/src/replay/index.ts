@@ -1,10 +1,11 @@
+import { amdMachine } from "./amd-machine.ts";
 import { intelMachine } from "./intel-machine.ts";
 import { replayWith, type Machines, type ReplayOptions, type ReplayReport } from "./replay.ts";
 
 export { requestsBehind, type Mismatch, type ReplayOptions, type ReplayReport } from "./replay.ts";
 export { TraceError, type Json } from "./trace-fields.ts";
 
-const MACHINES: Machines = { intel: intelMachine };
+const MACHINES: Machines = { amd: amdMachine, intel: intelMachine };
 
 /**
  * Replays a recorded machine trace (JSON Lines, one machine and its steps) on the models.

@@ -25,8 +25,8 @@ export const decodeMessage = ({ address: { low, high }, data }: TracedMessage): 
   redir_hint: (low >>> 3) & 1,
 });
 
-/** What became of a message that a device sent. */
-export type MessageOutcome = TracedInterrupt | "blocked" | "posted";
+/** What became of a message that a device sent; `unaccepted`: it passed, with a delivery mode that no local APIC takes. */
+export type MessageOutcome = TracedInterrupt | "blocked" | "posted" | "unaccepted";
 
 /** Keeps the one interrupt that a message becomes. */
 class Catcher implements InterruptSink {
@@ -40,13 +40,17 @@ class Catcher implements InterruptSink {
 }
 
 /** Sends the MSI of a step through interrupt remapping. */
-export const sendMessage = ({ iommu }: TracedMachine, step: MessageSent, explain?: ExplanationSink): MessageOutcome => {
+export const sendMessage = ({ iommu, config }: TracedMachine, step: MessageSent, explain?: ExplanationSink): MessageOutcome => {
   const catcher = new Catcher();
   const verdict: InterruptVerdict = { fault: 0, recorded: false };
   iommu.remapInterrupt({ requester: step.requester, address: step.address.high * 2 ** 32 + step.address.low, data: step.data }, catcher, verdict, explain);
-  return catcher.outcome;
+  return config !== undefined && catcher.outcome === "blocked" && verdict.fault === 0 ? "unaccepted" : catcher.outcome;
 };
 
+/** Delivery modes that no local APIC takes. Intel SDM vol. 3 "Message Data Register Format". */
+const RESERVED_MODES: ReadonlySet<number> = new Set([3, 6]);
+/** What AMD traces say of an interrupt: they compare destination, mode and vector. */
+const AMD_KEYS = ["dest", "dest_mode", "delivery_mode", "vector"] as const;
 const KEYS = ["dest_mode", "delivery_mode", "vector", "trigger_mode", "redir_hint"] as const;
 const sameButDestination = (a: TracedInterrupt, b: TracedInterrupt): boolean => KEYS.every((key) => a[key] === b[key]);
 
@@ -54,10 +58,12 @@ const sameButDestination = (a: TracedInterrupt, b: TracedInterrupt): boolean => 
  * Whether a message came out as recorded: blocked, or as this interrupt, in both forms that the trace may give. `out`
  * has the whole destination, `irq` may have its low 8 bits only: all that the recorded local-APIC bus shows of it.
  */
-export const sameMessage = ({ out, irq }: MessageSent, actual: MessageOutcome): boolean => {
+export const sameMessage = ({ out, irq }: MessageSent, actual: MessageOutcome, vendor: "intel" | "amd" = "intel"): boolean => {
+  if (actual === "unaccepted") return out !== null && RESERVED_MODES.has(decodeMessage(out).delivery_mode);
   if (typeof actual === "string") return actual === "blocked" && out === null;
   if (out === null) return false;
   const message = decodeMessage(out);
+  if (vendor === "amd") return AMD_KEYS.every((key) => message[key] === actual[key]);
   if (message.dest !== actual.dest || !sameButDestination(message, actual)) return false;
   return irq === undefined || ((irq.dest === actual.dest || irq.dest === (actual.dest & 0xff)) && sameButDestination(irq, actual));
 };
@@ -68,4 +74,4 @@ export const messageJson = ({ address, data }: TracedMessage): Json => ({ addr: 
 /** What the trace expects of a message a device sent. */
 export const expectedMessageJson = ({ out, irq }: MessageSent): Json => (out === null ? null : { out: messageJson(out), irq: { ...(irq ?? decodeMessage(out)) } });
 
-export const outcomeJson = (outcome: MessageOutcome): Json => (outcome === "blocked" ? null : outcome === "posted" ? outcome : { irq: { ...outcome } });
+export const outcomeJson = (outcome: MessageOutcome): Json => (outcome === "blocked" ? null : typeof outcome === "string" ? outcome : { irq: { ...outcome } });

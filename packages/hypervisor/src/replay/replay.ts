@@ -1,9 +1,9 @@
 import type { CachePolicy, ExplanationStep } from "@iommu-lab/pci-bus";
 import { DmaEngine, dmaJson, sameDma } from "./dma.ts";
-import { expectedMessageJson, messageJson, outcomeJson, sameMessage, sendMessage } from "./message.ts";
+import { decodeMessage, expectedMessageJson, messageJson, outcomeJson, sameMessage, sendMessage } from "./message.ts";
 import { hex64, hexBytes, TraceError, type Json, type Word64 } from "./trace-fields.ts";
 import { parseHeader, type TraceHeader } from "./trace-header.ts";
-import { parseStep, type DmaTransfer, type IommuMessage, type MemoryRead, type MessageSent, type RegisterRead, type TracedMessage, type TraceStep } from "./trace-step.ts";
+import { parseStep, type ConfigRead, type DmaTransfer, type IommuInterrupts, type IommuMessage, type MemoryRead, type MessageSent, type RegisterRead, type TracedMessage, type TraceStep } from "./trace-step.ts";
 import type { MachineBuilder, TracedMachine } from "./traced-machine.ts";
 import { fillTraced, readTraced } from "./traced-memory.ts";
 
@@ -27,6 +27,8 @@ export interface ReplayReport {
   readonly compared: number;
   /** Observing steps that the trace marks as not determined by the architecture. */
   readonly skipped: number;
+  /** How many of them have each mark. */
+  readonly skippedByMark: ReadonlyMap<string, number>;
   readonly mismatches: readonly Mismatch[];
   /** How the model decided the requests asked for, by line. */
   readonly explanations: ReadonlyMap<number, readonly ExplanationStep[]>;
@@ -48,6 +50,7 @@ const U32 = 0xffff_ffff;
 class Replay {
   compared = 0;
   skipped = 0;
+  readonly skippedByMark = new Map<string, number>();
   readonly mismatches: Mismatch[] = [];
   readonly explanations = new Map<number, ExplanationStep[]>();
   readonly #machine: TracedMachine;
@@ -66,7 +69,11 @@ class Replay {
 
   step(step: TraceStep, text: string): void {
     if (step.op === "passed") {
-      if (step.observing) this.skipped++;
+      if (step.observing) {
+        this.skipped++;
+        this.skippedByMark.set(step.mark, (this.skippedByMark.get(step.mark) ?? 0) + 1);
+      }
+      if (step.marked === "irqs") this.#machine.messages.length = 0;
       // A marked message may come or not; a marked step of another kind does nothing.
       if (step.marked === "iommu_msi") this.#machine.messages.shift();
       return;
@@ -87,13 +94,14 @@ class Replay {
 
   /** Compares what the last step must not have sent. */
   finish(): void {
-    const { messages } = this.#machine;
+    const { messages, config } = this.#machine;
+    if (config !== undefined) return;
     for (const message of messages) this.mismatches.push({ ...this.#before, op: "iommu_msi", expected: null, actual: messageJson(message), request: this.#request });
     messages.length = 0;
   }
 
   #perform(step: Exclude<TraceStep, { op: "passed" } | IommuMessage>, text: string): void {
-    const { memory, iommu } = this.#machine;
+    const { memory, iommu, config } = this.#machine;
     switch (step.op) {
       case "mem_write":
         memory.writeFrom(step.address, step.data);
@@ -106,7 +114,7 @@ class Replay {
         break;
       case "reg_write":
         if (step.size === 8) iommu.registers.write64(step.offset, step.value.low, step.value.high);
-        else iommu.registers.write(step.offset, 4, step.value.low);
+        else iommu.registers.write(step.offset, step.size, step.value.low);
         break;
       case "reg_read":
         this.#readRegister(step, text);
@@ -117,6 +125,15 @@ class Replay {
         break;
       case "msi":
         this.#sendMessage(step, text);
+        break;
+      case "cfg_write":
+        config?.write(step.offset, step.size, step.value);
+        break;
+      case "cfg_read":
+        this.#readConfig(step, text);
+        break;
+      case "irqs":
+        this.#compareInterrupts(step, text);
         break;
     }
   }
@@ -133,11 +150,25 @@ class Replay {
     if (size === 8) {
       registers.read64(offset, this.#pair);
       actual = { low: this.#pair[0] as number, high: this.#pair[1] as number };
-    } else actual = { low: registers.read(offset, 4) >>> 0, high: 0 };
+    } else actual = { low: registers.read(offset, size) >>> 0, high: 0 };
     const same = ((actual.low ^ value.low) & mask.low) === 0 && ((actual.high ^ value.high) & mask.high) === 0;
     const request = this.#machine.tellsOfFaults(offset) ? this.#request : undefined;
     const masked = ({ low, high }: Word64): string => hex64({ low: (low & mask.low) >>> 0, high: (high & mask.high) >>> 0 });
     this.#compare(same, line, op, text, request, () => (mask.low === U32 && mask.high === U32 ? [hex64(value), hex64(actual)] : [masked(value), masked(actual)]));
+  }
+
+  #readConfig({ line, op, offset, size, value }: ConfigRead, text: string): void {
+    const actual = this.#machine.config?.read(offset, size) ?? 0;
+    this.#compare(actual === value, line, op, text, undefined, () => [`0x${value.toString(16)}`, `0x${actual.toString(16)}`]);
+  }
+
+  /** The IOMMU's own interrupts since the last such step: order and contents. */
+  #compareInterrupts({ line, op, interrupts }: IommuInterrupts, text: string): void {
+    const actual = this.#machine.messages.splice(0).map((message) => {
+      const { dest, dest_mode, delivery_mode, vector, trigger_mode } = decodeMessage(message);
+      return { dest, dest_mode, delivery_mode, vector, trigger_mode };
+    });
+    this.#compare(JSON.stringify(actual) === JSON.stringify(interrupts), line, op, text, this.#request, () => [interrupts.map((each) => ({ ...each })), actual]);
   }
 
   #transfer(step: DmaTransfer, text: string): void {
@@ -149,7 +180,7 @@ class Replay {
   #sendMessage(step: MessageSent, text: string): void {
     this.#request = step.line;
     const actual = sendMessage(this.#machine, step, this.#sink(step.line));
-    this.#compare(sameMessage(step, actual), step.line, step.op, text, step.line, () => [expectedMessageJson(step), outcomeJson(actual)]);
+    this.#compare(sameMessage(step, actual, this.#machine.config === undefined ? "intel" : "amd"), step.line, step.op, text, step.line, () => [expectedMessageJson(step), outcomeJson(actual)]);
   }
 
   #compareMessage({ line, op, message }: IommuMessage, text: string): void {
@@ -181,20 +212,22 @@ class Replay {
 export const replayWith = async (machines: Machines, lines: string | Iterable<string> | AsyncIterable<string>, { caches = "realistic", explain = new Set() }: ReplayOptions = {}): Promise<ReplayReport> => {
   let replay: Replay | undefined;
   let line = 0;
+  let vendor: TraceHeader["iommu"] = "intel";
   for await (const text of typeof lines === "string" ? lines.split("\n") : lines) {
     line++;
     if (text.trim() === "") continue;
     if (replay === undefined) {
       const header = parseHeader(text, line);
+      vendor = header.iommu;
       const build = machines[header.iommu];
       if (build === undefined) throw new TraceError(line, `machine: traces of "${header.iommu}" machines cannot be replayed yet`);
       replay = new Replay(build(header, { caches }), explain);
-    } else replay.step(parseStep(text, line), text);
+    } else replay.step(parseStep(text, line, vendor), text);
   }
   if (replay === undefined) throw new TraceError(1, "the trace is empty");
   replay.finish();
-  const { compared, skipped, mismatches, explanations } = replay;
-  return { compared, skipped, mismatches, explanations };
+  const { compared, skipped, skippedByMark, mismatches, explanations } = replay;
+  return { compared, skipped, skippedByMark, mismatches, explanations };
 };
 
 /** Lines of the requests that explain what went wrong, for `ReplayOptions.explain` of a second replay: explaining is not free, and the first goes the fast way. */

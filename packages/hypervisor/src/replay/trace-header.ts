@@ -7,6 +7,8 @@ export interface TraceHeader {
   readonly ram: readonly RamRange[];
   /** 32-bit words of the registers that the header gives a reset value, by byte offset. */
   readonly reset: ReadonlyMap<number, number>;
+  /** DWORDs of the IOMMU's configuration space at reset, by byte offset: an AMD IOMMU is a PCI function. */
+  readonly config: ReadonlyMap<number, number>;
   /** What the recorded machine was built with; a vendor's machine reads the few keys that the format lets it read. */
   readonly options: TraceFields;
 }
@@ -40,6 +42,14 @@ const readReset = (fields: TraceFields): Map<number, number> => {
   return words;
 };
 
+const readConfig = (fields: TraceFields): Map<number, number> => {
+  const dwords = new Map<number, number>();
+  if (!fields.has("config")) return dwords;
+  const config = fields.record("config");
+  for (const key of config.keys()) dwords.set(new TraceFields(fields.line, "machine.config", { offset: key }).integer("offset", 0xffc), config.integer(key, 0xffff_ffff));
+  return dwords;
+};
+
 /**
  * Reads the first line of a trace.
  * @throws TraceError when it describes no machine that can be built
@@ -51,5 +61,5 @@ export const parseHeader = (text: string, line = 1): TraceHeader => {
   const iommu = fields.text("iommu");
   if (iommu !== "intel" && iommu !== "amd") return fields.fail(`"iommu" is "${iommu}"; it must be "intel" or "amd"`);
   fields.record("regs");
-  return { iommu, ram: readRam(fields), reset: readReset(fields), options: fields.has("options") ? fields.record("options") : new TraceFields(line, "machine.options", {}) };
+  return { iommu, ram: readRam(fields), reset: readReset(fields), config: readConfig(fields), options: fields.has("options") ? fields.record("options") : new TraceFields(line, "machine.options", {}) };
 };

@@ -1,6 +1,7 @@
 import { PHYSICAL_LIMIT } from "@iommu-lab/memory";
 import { NO_PASID, type RequesterId } from "@iommu-lab/pci-bus";
 import { TraceError, TraceFields, type Word64 } from "./trace-fields.ts";
+import type { TraceHeader } from "./trace-header.ts";
 
 /** A message as it goes over the bus. */
 export interface TracedMessage {
@@ -56,13 +57,14 @@ export interface MemoryRead extends Placed {
 interface RegisterWrite extends Placed {
   readonly op: "reg_write";
   readonly offset: number;
-  readonly size: 4 | 8;
+  /** 2 in traces of AMD machines only. */
+  readonly size: 2 | 4 | 8;
   readonly value: Word64;
 }
 export interface RegisterRead extends Placed {
   readonly op: "reg_read";
   readonly offset: number;
-  readonly size: 4 | 8;
+  readonly size: 2 | 4 | 8;
   readonly value: Word64;
   /** Only these bits are compared. */
   readonly mask: Word64;
@@ -91,20 +93,42 @@ export interface IommuMessage extends Placed {
   readonly op: "iommu_msi";
   readonly message: TracedMessage;
 }
+/** An access to the IOMMU's configuration space. */
+interface ConfigWrite extends Placed {
+  readonly op: "cfg_write";
+  readonly offset: number;
+  readonly size: 1 | 2 | 4;
+  readonly value: number;
+}
+export interface ConfigRead extends Placed {
+  readonly op: "cfg_read";
+  readonly offset: number;
+  readonly size: 1 | 2 | 4;
+  readonly value: number;
+}
+/** The IOMMU's own interrupts since the last such step. */
+export interface IommuInterrupts extends Placed {
+  readonly op: "irqs";
+  readonly interrupts: readonly Omit<TracedInterrupt, "redir_hint">[];
+}
 /** Nothing to do: a note, or a step marked `impl`. */
 interface Passed extends Placed {
   readonly op: "passed";
   /** The op that is marked; undefined for a note. */
   readonly marked: string | undefined;
+  /** Its mark: why the architecture does not determine the step. */
+  readonly mark: string;
   /** The marked op observes something. */
   readonly observing: boolean;
 }
 
 /** One step of a trace. */
-export type TraceStep = MemoryWrite | MemoryFill | MemoryRead | RegisterWrite | RegisterRead | DmaTransfer | MessageSent | IommuMessage | Passed;
+export type TraceStep = MemoryWrite | MemoryFill | MemoryRead | RegisterWrite | RegisterRead | DmaTransfer | MessageSent | IommuMessage | ConfigWrite | ConfigRead | IommuInterrupts | Passed;
 
-const OBSERVING: ReadonlySet<string> = new Set(["mem_read", "reg_read", "dma_read", "dma_write", "msi", "iommu_msi"]);
-const ACTING: ReadonlySet<string> = new Set(["mem_write", "mem_fill", "reg_write"]);
+const OBSERVING: ReadonlySet<string> = new Set(["mem_read", "reg_read", "dma_read", "dma_write", "msi", "iommu_msi", "cfg_read", "irqs"]);
+const ACTING: ReadonlySet<string> = new Set(["mem_write", "mem_fill", "reg_write", "cfg_write"]);
+/** Ops that only traces of AMD machines have. */
+const AMD_ONLY: ReadonlySet<string> = new Set(["cfg_read", "cfg_write", "irqs"]);
 
 /** Most bytes of one access by the CPU or a device. */
 const LENGTH_LIMIT = 2 ** 24;
@@ -112,13 +136,31 @@ const FILL_LIMIT = 2 ** 40;
 const U32 = 0xffff_ffff;
 const ALL: Word64 = { low: U32, high: U32 };
 
-const sizeOf = (fields: TraceFields): 4 | 8 => {
+const sizeOf = (fields: TraceFields, vendor: TraceHeader["iommu"]): 2 | 4 | 8 => {
   const size = fields.integer("size", 8);
+  if (size === 2 && vendor === "amd") return size;
   return size === 4 || size === 8 ? size : fields.fail(`"size" is ${size}; registers are accessed by 4 or 8 bytes`);
 };
 
-const registerValue = (fields: TraceFields, key: string, size: 4 | 8): Word64 => {
+const configSize = (fields: TraceFields): 1 | 2 | 4 => {
+  const size = fields.integer("size", 8);
+  return size === 1 || size === 2 || size === 4 ? size : fields.fail(`"size" is ${size}; configuration space is accessed by 1, 2 or 4 bytes`);
+};
+
+const configAccess = (op: "cfg_read" | "cfg_write", fields: TraceFields): ConfigRead | ConfigWrite => {
+  const size = configSize(fields);
+  return { op, line: fields.line, offset: fields.integer("off", 0xfff), size, value: fields.integer("value", 2 ** (8 * size) - 1) };
+};
+
+const iommuInterrupts = (fields: TraceFields): IommuInterrupts => ({
+  op: "irqs",
+  line: fields.line,
+  interrupts: fields.records("out").map((irq) => ({ dest: irq.integer("dest", U32), dest_mode: irq.integer("dest_mode", 1), delivery_mode: irq.integer("delivery_mode", 7), vector: irq.integer("vector", 255), trigger_mode: irq.integer("trigger_mode", 1) })),
+});
+
+const registerValue = (fields: TraceFields, key: string, size: 2 | 4 | 8): Word64 => {
   const value = fields.word64(key);
+  if (size === 2 && (value.high !== 0 || value.low > 0xffff)) return fields.fail(`"${key}" has more than 16 bits in a 2-byte access`);
   return size === 8 || value.high === 0 ? value : fields.fail(`"${key}" has more than 32 bits in a 4-byte access`);
 };
 
@@ -205,16 +247,16 @@ const messageSent = (fields: TraceFields): MessageSent => {
 
 /**
  * Reads one line after the first.
+ * @param vendor whose trace it is: some ops and sizes are AMD's only
  * @throws TraceError when its op is unknown or a field is missing or impossible
  */
-export const parseStep = (text: string, line: number): TraceStep => {
+export const parseStep = (text: string, line: number, vendor: TraceHeader["iommu"] = "intel"): TraceStep => {
   const fields = TraceFields.ofLine(text, line);
   const op = fields.what;
-  if (op === "note") return { op: "passed", line, marked: undefined, observing: false };
-  if (!OBSERVING.has(op) && !ACTING.has(op)) throw new TraceError(line, `unknown op "${op}"`);
+  if (op === "note") return { op: "passed", line, marked: undefined, mark: "", observing: false };
+  if ((!OBSERVING.has(op) && !ACTING.has(op)) || (AMD_ONLY.has(op) && vendor !== "amd")) throw new TraceError(line, `unknown op "${op}"`);
   if (fields.has("impl")) {
-    fields.text("impl");
-    return { op: "passed", line, marked: op, observing: OBSERVING.has(op) };
+    return { op: "passed", line, marked: op, mark: fields.text("impl"), observing: OBSERVING.has(op) };
   }
   switch (op) {
     case "mem_write":
@@ -224,17 +266,22 @@ export const parseStep = (text: string, line: number): TraceStep => {
     case "mem_read":
       return memoryRead(fields);
     case "reg_write": {
-      const size = sizeOf(fields);
+      const size = sizeOf(fields, vendor);
       return { op, line, offset: fields.integer("off", 2 ** 27), size, value: registerValue(fields, "value", size) };
     }
     case "reg_read": {
-      const size = sizeOf(fields);
+      const size = sizeOf(fields, vendor);
       return { op, line, offset: fields.integer("off", 2 ** 27), size, value: registerValue(fields, "value", size), mask: fields.has("mask") ? fields.word64("mask") : ALL };
     }
     case "msi":
       return messageSent(fields);
     case "iommu_msi":
       return { op, line, message: message(fields) };
+    case "cfg_read":
+    case "cfg_write":
+      return configAccess(op, fields);
+    case "irqs":
+      return iommuInterrupts(fields);
     default:
       return dmaTransfer(op === "dma_read" ? "dma_read" : "dma_write", fields);
   }

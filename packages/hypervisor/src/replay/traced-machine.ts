@@ -1,5 +1,5 @@
 import type { SparseMemory } from "@iommu-lab/memory";
-import type { CachePolicy, Iommu } from "@iommu-lab/pci-bus";
+import type { CachePolicy, ConfigSpace, Iommu } from "@iommu-lab/pci-bus";
 import type { TraceHeader } from "./trace-header.ts";
 import type { TracedMessage } from "./trace-step.ts";
 
@@ -9,6 +9,10 @@ export interface TracedMachine {
   readonly iommu: Iommu;
   /** Messages that the IOMMU itself sent, oldest first; who compares them takes them out. */
   readonly messages: TracedMessage[];
+  /** Configuration space of an IOMMU that is a PCI function. Its traces show the IOMMU's own messages by `irqs` steps only. */
+  readonly config?: ConfigSpace;
+  /** DMA to where no memory is aborts; by default it reads zeros and writes nothing. */
+  readonly abortsWithoutMemory?: boolean;
   /** Whether the register at this offset tells of faults, so that the request before explains it. */
   tellsOfFaults(offset: number): boolean;
 }

@@ -1,0 +1,2 @@
+export { AmdDriver } from "./amd-driver.ts";
+export type { AmdDriverOptions, AmdUnitWindow } from "./options.ts";

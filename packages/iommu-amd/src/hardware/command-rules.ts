@@ -1,0 +1,17 @@
+import { COMMANDS } from "../layouts/index.ts";
+import type { AmdCapabilities } from "./capabilities.ts";
+
+/** Reserved bits of each command's four words, by 4 · opcode; everything is reserved in those that do not exist. AMD-Vi §2.4. */
+const RESERVED = new Int32Array(64).fill(-1);
+for (const [opcode, { reserved }] of Object.entries(COMMANDS)) RESERVED.set(reserved, 4 * Number(opcode));
+
+/** Which opcodes an IOMMU with these capabilities has, as a bit set. */
+export const supportedCommands = ({ efr, iotlbSup }: AmdCapabilities): number => (1 << 1) | (1 << 2) | (1 << 3) | (iotlbSup ? 1 << 4 : 0) | (1 << 5) | (efr.PreFSup << 6) | (efr.PPRSup << 7) | (efr.IASup << 8);
+
+/** Whether a command is legal: its opcode is there, and its reserved bits are 0. AMD-Vi §2.5.6. */
+export const isLegalCommand = (supported: number, words: Uint32Array, at: number): boolean => {
+  const opcode = (words[at + 1] as number) >>> 28; // a command has four words
+  if (((supported >>> opcode) & 1) === 0) return false;
+  for (let i = 0; i < 4; i++) if (((words[at + i] as number) & (RESERVED[4 * opcode + i] as number)) !== 0) return false;
+  return true;
+};

@@ -1,0 +1,71 @@
+import type { AmdInterruptFields } from "@iommu-lab/interrupt-remap/amd";
+import type { HostTable } from "./host-walker.ts";
+import type { GuestTable } from "./guest-walker.ts";
+
+/**
+ * A device table entry in the form translation uses. Reused: never keep one across an invalidation. AMD-Vi §2.2.2.
+ */
+export class DeviceEntry implements HostTable, GuestTable {
+  /** May be used from the cache. */
+  cached = false;
+  deviceId = 0;
+  /** Requests without PASID are translated by the host table alone: nothing else in the entry can stop them. */
+  plain = false;
+  /** V: the DMA half counts. */
+  valid = false;
+  /** Why the DMA half may not be used, an `EntryFault`. */
+  dmaFault = 0;
+  /** Why the interrupt half may not be used, an `EntryFault`. */
+  interruptFault = 0;
+  /** TV. */
+  translates = false;
+  domain = 0;
+  /** `Access` bits of IR and IW. */
+  rights = 0;
+  hostLevels = 0;
+  hostTable = 0;
+  hostAccessed = false;
+  hostDirty = false;
+  /** Tag of cached host translations; 0 for none. */
+  hostSpace = 0;
+  pageRequests = false;
+  /** GPRP: page responses carry the PASID. */
+  responsePasid = false;
+  /** GIoV: requests without PASID are of PASID 0. */
+  guestForPlain = false;
+  /** GV, with guest translation enabled. */
+  guest = false;
+  gcr3Levels = 1;
+  gcr3Table = 0;
+  guestLevels = 4;
+  /** I. */
+  ats = false;
+  suppressAll = false;
+  suppressRepeated = false;
+  portIo = 0;
+  systemManagement = 0;
+  exclusion = false;
+  /** Mode0FC. */
+  forceCoherent = false;
+  /** Epoch in which the tags below were looked up. */
+  epoch = -1;
+  /** The PASID that `guestSpace` belongs to. */
+  guestPasid = -1;
+  guestSpace = 0;
+  readonly interrupt: AmdInterruptFields = {
+    valid: false,
+    control: 0,
+    tableLength: 0,
+    tablePage: 0,
+    ignoreUnmapped: false,
+    suppressAll: false,
+    initPass: false,
+    externalPass: false,
+    nmiPass: false,
+    lint0Pass: false,
+    lint1Pass: false,
+  };
+}
+
+/** What is wrong with half a device table entry: it is ILLEGAL_DEV_TABLE_ENTRY, with RZ for reserved bits. */
+export const EntryFault = { None: 0, Reserved: 1, Illegal: 2 } as const;

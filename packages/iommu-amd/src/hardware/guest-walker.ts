@@ -1,0 +1,286 @@
+import { Access, type ExplanationSink } from "@iommu-lab/pci-bus";
+import { GCR3_ENTRY, GUEST_PTE } from "../layouts/index.ts";
+import type { AmdCapabilities } from "./capabilities.ts";
+import { explainStructure } from "./explain.ts";
+import { indexAt, type HostTable, type HostWalker } from "./host-walker.ts";
+import type { PagingStructureCache } from "./paging-structure-cache.ts";
+import { addressBitsAbove, highOf, pageIn, type TableMemory } from "./table-memory.ts";
+import { FAULT_TEXT, WalkFault } from "./walk-fault.ts";
+
+const PRESENT = 1;
+const WRITABLE = 1 << 1;
+const USER = 1 << 2;
+const ACCESSED = 1 << 5;
+const DIRTY = 1 << 6;
+const PAGE = 1 << 7;
+/** NX, in the high word. */
+const NO_EXECUTE = 0x8000_0000 | 0;
+/** GCR3 entry: 11:1 and 63:52. */
+export const GCR3_LOW_RESERVED = 0xffe;
+export const GCR3_HIGH_RESERVED = 0xfff0_0000 | 0;
+
+/** Not a fault: the walk must start again from the top. */
+const NEEDS_GUEST_TABLE = -1;
+
+/** A guest (v2) translation and the host table below it, if there is one. */
+export interface GuestTable extends HostTable {
+  /** Page number of the GCR3 table: of an HPA, or of a GPA under GCR3TRPMode. */
+  gcr3Table: number;
+  /** 1 to 3. */
+  gcr3Levels: number;
+  /** 4 or 5. */
+  guestLevels: number;
+  /** Tag of what walks leave in the paging-structure cache; 0 for none. */
+  guestSpace: number;
+}
+
+/** What CONTROL says about guest walks; owned and mutated by the IOMMU. */
+export interface GuestControl {
+  /** GTEn. */
+  enabled: boolean;
+  /** GCR3TRPMode: GCR3 table pointers are guest-physical. */
+  guestPointers: boolean;
+  /** GDUpdateDis: dirty bits are not written. */
+  keepsClean: boolean;
+}
+
+/** Walks GCR3 tables and guest (v2) page tables, nested in the host table or alone. AMD-Vi §2.2.3 "Guest Page Tables". */
+export class GuestWalker {
+  /** 4 KiB page number that the page asked for translates to, after both stages. */
+  page = 0;
+  /** log2 of what the translation covers: the smaller of both stages' pages. */
+  shift = 12;
+  /** `Access` bits for user requests. */
+  userRights = 0;
+  /** `Access` bits for supervisor requests. */
+  supervisorRights = 0;
+  /** The host leaf's high word; 0 without nesting. */
+  hostLeaf = 0;
+  /** A write through this translation has to set D first, in one stage or both. */
+  clean = false;
+  /** The fault was in the host table: at `nestedPage`, a guest-physical page number. */
+  nestedFault = false;
+  nestedPage = 0;
+  /** The faulting access to the host table was a write. */
+  nestedWrite = false;
+  unreadable = 0;
+  reads = 0;
+  readonly #memory: TableMemory;
+  readonly #host: HostWalker;
+  readonly #structures: PagingStructureCache;
+  readonly #control: Readonly<GuestControl>;
+  readonly #highReserved: number;
+  readonly #pasids: number;
+  readonly #noExecute: boolean;
+  readonly #alwaysUser: number;
+  #hostTable = 0;
+  #guestPage = 0;
+
+  constructor(memory: TableMemory, { efr, physicalAddressWidth }: AmdCapabilities, host: HostWalker, structures: PagingStructureCache, control: Readonly<GuestControl>) {
+    this.#memory = memory;
+    this.#host = host;
+    this.#structures = structures;
+    this.#control = control;
+    this.#highReserved = addressBitsAbove(physicalAddressWidth);
+    this.#pasids = 2 ** (efr.PASMax + 1);
+    this.#noExecute = efr.NXSup === 1;
+    this.#alwaysUser = efr.USSup === 1 ? 0 : USER;
+  }
+
+  /**
+   * Walks for one page.
+   * @param pasid  whose tables; below 2^20
+   * @param access Read, Write, Execute: what the walk must allow; 0 asks for any
+   * @param write  a write: set D as well, where the leaf allows writing
+   * @returns a `WalkFault`
+   */
+  walk(stage: Readonly<GuestTable>, pasid: number, low: number, high: number, access: Access, privileged: boolean, write: boolean, explain?: ExplanationSink): number {
+    const fault = this.#walk(stage, pasid, low, high, access, privileged, write, stage.guestSpace, explain);
+    // The cache knows where a table is, not its guest address, which setting its bits needs.
+    return fault === NEEDS_GUEST_TABLE ? this.#walk(stage, pasid, low, high, access, privileged, write, 0, explain) : fault;
+  }
+
+  #walk(stage: Readonly<GuestTable>, pasid: number, low: number, high: number, access: Access, privileged: boolean, write: boolean, space: number, explain?: ExplanationSink): number {
+    this.nestedFault = false;
+    const memory = this.#memory;
+    const nested = stage.hostLevels !== 0;
+    const levels = stage.guestLevels;
+    if (!isCanonical(high, levels)) return WalkFault.NotPresent;
+    let level = levels;
+    let gathered = WRITABLE | USER;
+    let executable = true;
+    let guestTable = -1;
+    const known = this.#structures.find(space, low, high, levels);
+    if (known !== 0) {
+      level = known;
+      this.#hostTable = this.#structures.table;
+      gathered = this.#structures.rights & (WRITABLE | USER);
+      executable = (this.#structures.rights & 1) !== 0;
+    } else {
+      const fault = this.#root(stage, pasid, explain);
+      if (fault !== WalkFault.None) return fault;
+      guestTable = this.#guestPage;
+    }
+    for (;;) {
+      const index = indexAt(low, high, level);
+      const words = memory.wordsOf(this.#hostTable);
+      const address = this.#hostTable * 4096 + 8 * index;
+      if (words === undefined) return this.#cannotRead(`guest entry, level ${level}`, address, explain);
+      const at = memory.wordOf(this.#hostTable) + 2 * index;
+      const first = words[at] as number; // a page has 512 entries
+      const second = words[at + 1] as number;
+      this.reads++;
+      const isPage = level === 1 || (first & PAGE) !== 0;
+      gathered &= first | this.#alwaysUser;
+      if (this.#noExecute && (second & NO_EXECUTE) !== 0) executable = false;
+      const fault = this.#judge(first, second, level, gathered, executable, access, privileged);
+      if (explain !== undefined) explainStructure(explain, GUEST_PTE, `guest entry, level ${level}`, address, words, at, RULES[fault] as string, "AMD-Vi §2.2.3", fault === 0 ? (isPage ? "page" : "next level") : (FAULT_TEXT[fault] as string));
+      if (fault !== WalkFault.None) return fault;
+      if (isPage) return this.#finish(stage, first, second, level, low, gathered, executable, address, guestTable, access, write, explain);
+      if ((first & ACCESSED) === 0) {
+        const denied = this.#writeFlags(stage, address, guestTable, first | ACCESSED, explain);
+        if (denied !== 0) return denied;
+      }
+      guestTable = pageIn(first, second);
+      level--;
+      const unreachable = nested ? this.#locate(stage, guestTable, explain) : this.#direct(guestTable);
+      if (unreachable !== 0) return unreachable;
+      if (space !== 0) this.#structures.insert(space, low, high, level, this.#hostTable, gathered | (executable ? 1 : 0));
+    }
+  }
+
+  /** From the PASID to the guest's top table. AMD-Vi §2.2.3 "Guest CR3 Table". */
+  #root(stage: Readonly<GuestTable>, pasid: number, explain?: ExplanationSink): number {
+    if (pasid >= this.#pasids || pasid >= 2 ** (9 * stage.gcr3Levels)) return WalkFault.NotPresent;
+    const memory = this.#memory;
+    const nested = stage.hostLevels !== 0;
+    let pointer = stage.gcr3Table;
+    for (let level = stage.gcr3Levels; level > 0; level--) {
+      const fault = nested && this.#control.guestPointers ? this.#locate(stage, pointer, explain) : this.#direct(pointer);
+      if (fault !== WalkFault.None) return fault;
+      const index = (pasid >>> (9 * (level - 1))) & 511;
+      const address = this.#hostTable * 4096 + 8 * index;
+      const words = memory.wordsOf(this.#hostTable);
+      if (words === undefined) return this.#cannotRead(`GCR3 entry, level ${level}`, address, explain);
+      const at = memory.wordOf(this.#hostTable) + 2 * index;
+      const first = words[at] as number; // a page has 512 entries
+      const second = words[at + 1] as number;
+      this.reads++;
+      const wrong = (first & PRESENT) === 0 ? WalkFault.NotPresent : (first & GCR3_LOW_RESERVED) !== 0 || (second & GCR3_HIGH_RESERVED) !== 0 ? WalkFault.Reserved : WalkFault.None;
+      if (explain !== undefined) explainStructure(explain, GCR3_ENTRY, `GCR3 entry, level ${level}`, address, words, at, "V=1 and reserved bits are 0", "AMD-Vi §2.2.3", FAULT_TEXT[wrong]);
+      if (wrong !== WalkFault.None) return wrong;
+      pointer = pageIn(first, second);
+    }
+    this.#guestPage = pointer;
+    return nested ? this.#locate(stage, pointer, explain) : this.#direct(pointer);
+  }
+
+  #cannotRead(structure: string, address: number, explain?: ExplanationSink): number {
+    this.unreadable = address;
+    explain?.step({ structure, address, rule: "A table is in memory", section: "AMD-Vi §2.5.5", outcome: FAULT_TEXT[WalkFault.Unreadable] });
+    return WalkFault.Unreadable;
+  }
+
+  /** P, reserved bits, rights: the order of AMD-Vi §2.5.3. */
+  #judge(first: number, second: number, level: number, gathered: number, executable: boolean, access: Access, privileged: boolean): number {
+    if ((first & PRESENT) === 0) return WalkFault.NotPresent;
+    if ((second & this.#highReserved) !== 0) return WalkFault.Reserved;
+    if (level > 1 && (first & PAGE) !== 0 && (first & (LARGE_RESERVED[level] as number)) !== 0) return WalkFault.Reserved;
+    if (!privileged && (gathered & USER) === 0) return WalkFault.Permission;
+    if ((access & Access.Write) !== 0 && (gathered & WRITABLE) === 0) return WalkFault.Permission;
+    return (access & Access.Execute) !== 0 && !executable ? WalkFault.Permission : WalkFault.None;
+  }
+
+  #direct(page: number): number {
+    this.#hostTable = page;
+    return WalkFault.None;
+  }
+
+  /** Finds the host page of a guest-physical table. */
+  #locate(stage: Readonly<GuestTable>, guestTable: number, explain?: ExplanationSink): number {
+    const fault = this.#host.walk(stage, guestTable | 0, highOf(guestTable), Access.Read, false, explain);
+    if (fault !== WalkFault.None) return this.#nested(fault, guestTable, false);
+    this.#hostTable = this.#host.page;
+    return WalkFault.None;
+  }
+
+  #nested(fault: number, page: number, write: boolean): number {
+    this.nestedFault = true;
+    this.nestedPage = page;
+    this.nestedWrite = write;
+    this.unreadable = this.#host.unreadable;
+    return fault;
+  }
+
+  /** Sets accessed and dirty bits in an entry. The host table must let its page be written. */
+  #writeFlags(stage: Readonly<GuestTable>, address: number, guestTable: number, value: number, explain?: ExplanationSink): number {
+    if (stage.hostLevels !== 0) {
+      if (guestTable < 0) return NEEDS_GUEST_TABLE;
+      const fault = this.#host.walk(stage, guestTable | 0, highOf(guestTable), Access.Read | Access.Write, true, explain);
+      if (fault !== WalkFault.None) return this.#nested(fault, guestTable, true);
+    }
+    this.#memory.write32(address, value);
+    return WalkFault.None;
+  }
+
+  #finish(stage: Readonly<GuestTable>, first: number, second: number, level: number, low: number, gathered: number, executable: boolean, address: number, guestTable: number, access: Access, write: boolean, explain?: ExplanationSink): number {
+    const pages = 9 * (level - 1);
+    const entry = pageIn(first, second);
+    const guestPage = pages === 0 ? entry : entry - (entry % 2 ** pages) + (low & (2 ** pages - 1));
+    const rights = Access.Read | ((gathered & WRITABLE) !== 0 ? Access.Write : 0) | (executable ? Access.Execute : 0);
+    this.supervisorRights = rights;
+    this.userRights = (gathered & USER) !== 0 ? rights : 0;
+    this.shift = 12 + pages;
+    this.page = guestPage;
+    this.hostLeaf = 0;
+    const writes = write && (gathered & WRITABLE) !== 0;
+    let hostClean = false;
+    if (stage.hostLevels !== 0) {
+      const fault = this.#nest(stage, guestPage, access, writes, explain);
+      if (fault !== WalkFault.None) return fault;
+      hostClean = this.#host.clean;
+    }
+    const dirty = writes && !this.#control.keepsClean ? DIRTY : 0;
+    const wanted = first | ACCESSED | dirty;
+    if (wanted !== first) {
+      const denied = this.#writeFlags(stage, address, guestTable, wanted, explain);
+      if (denied !== 0) return denied;
+    }
+    this.clean = hostClean || (!this.#control.keepsClean && (wanted & DIRTY) === 0);
+    return WalkFault.None;
+  }
+
+  /** Sends the guest table's result through the host table. */
+  #nest(stage: Readonly<GuestTable>, page: number, access: Access, writes: boolean, explain?: ExplanationSink): number {
+    const host = this.#host;
+    const wanted = (access & (Access.Read | Access.Write)) | ((access & Access.Execute) !== 0 ? Access.Read : 0);
+    const fault = host.walk(stage, page | 0, highOf(page), wanted, writes, explain);
+    if (fault !== WalkFault.None) return this.#nested(fault, page, (access & Access.Write) !== 0);
+    const rights = host.rights | ((host.rights & Access.Read) !== 0 ? Access.Execute : 0);
+    this.userRights &= rights;
+    this.supervisorRights &= rights;
+    this.page = host.page;
+    this.shift = Math.min(this.shift, host.shift);
+    this.hostLeaf = host.leaf;
+    return WalkFault.None;
+  }
+}
+
+/** Low-word bits of a large page that must be 0, by level; its size bit itself where there are no such pages. Bit 12 is its PAT bit. */
+const LARGE_RESERVED = Int32Array.of(0, 0, 0x1f_e000, 0x3fff_e000, PAGE, PAGE);
+
+/** Whether the address bits above the width all equal the highest one inside it. */
+const isCanonical = (high: number, levels: number): boolean => {
+  // Bit 35 (4 levels) or 44 (5 levels) of the page number and those above, as bits of its high 20.
+  const above = high >> (levels === 4 ? 3 : 12);
+  return above === 0 || above === (levels === 4 ? 0x1_ffff : 0xff);
+};
+
+const RULES: readonly string[] = [
+  "The entry is present and allows the access",
+  "A present entry has P=1",
+  "Reserved bits of a present entry are 0",
+  "Every level allows the access",
+  "",
+  "A table is in memory",
+];

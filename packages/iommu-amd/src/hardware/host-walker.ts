@@ -1,0 +1,199 @@
+import type { Access, ExplanationSink } from "@iommu-lab/pci-bus";
+import { HOST_PDE, HOST_PTE } from "../layouts/index.ts";
+import { explainStructure } from "./explain.ts";
+import type { PagingStructureCache } from "./paging-structure-cache.ts";
+import { addressBitsAbove, pageIn, type TableMemory } from "./table-memory.ts";
+import { FAULT_TEXT, WalkFault } from "./walk-fault.ts";
+
+const PRESENT = 1;
+const ACCESSED = 1 << 5;
+const DIRTY = 1 << 6;
+/** In the high word of an entry. */
+export const PDE_RESERVED = 0x1ff0_0000;
+export const PTE_RESERVED = 0x07f0_0000;
+export const RIGHTS_SHIFT = 29;
+export const HIGH_FORCE_COHERENT = 1 << 28;
+export const HIGH_UNTRANSLATED_ONLY = 1 << 27;
+const READ_WRITE = 3;
+/** Next Level of a page whose size is in its address. */
+const SIZED = 7;
+/** No leaf is at level 6. */
+const LEAF_LEVELS = 5;
+
+/** A host (v1) page table and how it is kept. */
+export interface HostTable {
+  /** Page number of the top table. */
+  hostTable: number;
+  /** Mode: 1 to 6. */
+  hostLevels: number;
+  /** Accessed bits are written. */
+  hostAccessed: boolean;
+  /** Dirty bits are written. */
+  hostDirty: boolean;
+  /** Tag of what walks leave in the paging-structure cache; 0 for none. */
+  hostSpace: number;
+}
+
+/**
+ * Walks host (v1) page tables. AMD-Vi §2.2.3 "I/O Page Tables for Host Translations". The results are in the walker's own
+ * fields, so that a walk makes no object.
+ */
+export class HostWalker {
+  /** 4 KiB page number that the page asked for translates to. */
+  page = 0;
+  /** log2 of the page's bytes. */
+  shift = 12;
+  /** `Access` bits that every level allows; the device table entry's are not in. */
+  rights = 0;
+  /** The leaf's high word. */
+  leaf = 0;
+  /** A write through this translation has to set D first. */
+  clean = false;
+  /** Where the entry was that could not be read. */
+  unreadable = 0;
+  /** Entries read. */
+  reads = 0;
+  readonly #memory: TableMemory;
+  readonly #structures: PagingStructureCache;
+  readonly #addressReserved: number;
+  readonly #pageLimit: number;
+
+  constructor(memory: TableMemory, physicalAddressWidth: number, structures: PagingStructureCache) {
+    this.#memory = memory;
+    this.#structures = structures;
+    this.#addressReserved = addressBitsAbove(physicalAddressWidth);
+    this.#pageLimit = 2 ** (physicalAddressWidth - 12);
+  }
+
+  /**
+   * Walks for one page.
+   * @param low    bits 31:0 of the page number, as int32
+   * @param high   the 20 bits above
+   * @param access rights that every level must have; 0 asks for any
+   * @param write  a write: set D as well, where the leaf allows writing
+   * @returns a `WalkFault`
+   */
+  walk(stage: Readonly<HostTable>, low: number, high: number, access: Access, write: boolean, explain?: ExplanationSink): number {
+    const levels = stage.hostLevels;
+    if (prefix(low, high, levels) !== 0) return WalkFault.Level;
+    const memory = this.#memory;
+    const space = stage.hostSpace;
+    let table = stage.hostTable;
+    let level = levels;
+    let rights = READ_WRITE;
+    const known = this.#structures.find(space, low, high, levels);
+    if (known !== 0) {
+      level = known;
+      table = this.#structures.table;
+      rights = this.#structures.rights;
+      // Of a cached directory entry the rights are judged as if it were read.
+      if ((access & ~rights) !== 0) return WalkFault.Permission;
+    }
+    for (;;) {
+      const index = indexAt(low, high, level);
+      const words = memory.wordsOf(table);
+      if (words === undefined) {
+        this.unreadable = table * 4096 + 8 * index;
+        explain?.step({ structure: `host entry, level ${level}`, address: this.unreadable, rule: "A table is in memory", section: "AMD-Vi §2.5.5", outcome: FAULT_TEXT[WalkFault.Unreadable] });
+        return WalkFault.Unreadable;
+      }
+      const at = memory.wordOf(table) + 2 * index;
+      const first = words[at] as number; // a page has 512 entries
+      const second = words[at + 1] as number;
+      this.reads++;
+      const next = (first >>> 9) & 7;
+      const isPage = next === 0 || next === SIZED;
+      rights &= second >>> RIGHTS_SHIFT;
+      const fault = this.#judge(first, second, level, next, isPage, rights, access, low, high);
+      if (explain !== undefined) explainStructure(explain, isPage ? HOST_PTE : HOST_PDE, `host entry, level ${level}`, table * 4096 + 8 * index, words, at, RULES[fault] as string, "AMD-Vi §2.2.3", fault === 0 ? (isPage ? "page" : "next level") : (FAULT_TEXT[fault] as string));
+      if (fault !== WalkFault.None) return fault;
+      if (isPage) return this.#finish(stage, first, second, level, next, low, high, rights, table * 4096 + 8 * index, write);
+      if (stage.hostAccessed && (first & ACCESSED) === 0) memory.write32(table * 4096 + 8 * index, first | ACCESSED);
+      table = pageIn(first, second);
+      level = next;
+      if (space !== 0) this.#structures.insert(space, low, high, level, table, rights);
+    }
+  }
+
+  /** PR, reserved bits, rights, level: the order of AMD-Vi §2.5.3. */
+  #judge(first: number, second: number, level: number, next: number, isPage: boolean, rights: number, access: Access, low: number, high: number): number {
+    if ((first & PRESENT) === 0) return WalkFault.NotPresent;
+    if ((second & (isPage ? PTE_RESERVED : PDE_RESERVED)) !== 0) return WalkFault.Reserved;
+    if (!isPage && (second & this.#addressReserved) !== 0) return WalkFault.Reserved;
+    if ((access & ~rights) !== 0 || rights === 0) return WalkFault.Permission;
+    if (isPage) return level > LEAF_LEVELS ? WalkFault.Level : WalkFault.None;
+    if (next >= level) return WalkFault.Level;
+    return next < level - 1 && skipped(low, high, next, level) ? WalkFault.Level : WalkFault.None;
+  }
+
+  #finish(stage: Readonly<HostTable>, first: number, second: number, level: number, next: number, low: number, high: number, rights: number, address: number, write: boolean): number {
+    let pages = 9 * (level - 1);
+    if (next === SIZED) {
+      const bits = sizeBits(first, second);
+      // Strictly between the level's own size and that of the next level.
+      if (bits <= pages || bits >= pages + 9) return WalkFault.Level;
+      pages = bits;
+    }
+    const entry = pageIn(first, second);
+    const base = pages === 0 ? entry : entry - (entry % 2 ** pages);
+    this.page = pages === 0 ? base : base + inside(low, high, pages);
+    if (this.page >= this.#pageLimit) return WalkFault.Reserved;
+    // Of a page that only begins below PAsize the part asked for is all that holds.
+    this.shift = base + 2 ** pages > this.#pageLimit ? 12 : 12 + pages;
+    this.rights = rights;
+    this.leaf = second;
+    this.clean = false;
+    if (!stage.hostAccessed) return WalkFault.None;
+    const wanted = first | ACCESSED | (stage.hostDirty && write && (rights & 2) !== 0 ? DIRTY : 0);
+    if (wanted !== first) this.#memory.write32(address, wanted);
+    this.clean = stage.hostDirty && (wanted & DIRTY) === 0;
+    return WalkFault.None;
+  }
+}
+
+/** log2 of the 4 KiB pages that a size code names: its lowest 0 bit counts too. 41 or more when there is none. */
+const sizeBits = (first: number, second: number): number => {
+  const zeros = ~((first >>> 12) | (second << 20));
+  if (zeros !== 0) return 32 - Math.clz32(zeros & -zeros);
+  const above = ~(second >>> 12) & 0xff;
+  return above === 0 ? 64 : 64 - Math.clz32(above & -above);
+};
+
+/** Page number inside a page of 2^bits pages. */
+const inside = (low: number, high: number, bits: number): number => (bits < 32 ? (low & (2 ** bits - 1)) >>> 0 : (low >>> 0) + (high & (2 ** (bits - 32) - 1)) * 0x1_0000_0000);
+
+/** Index in the table of `level` for a page; level 6 has 7 bits. */
+export const indexAt = (low: number, high: number, level: number): number => {
+  switch (level) {
+    case 1:
+      return low & 511;
+    case 2:
+      return (low >>> 9) & 511;
+    case 3:
+      return (low >>> 18) & 511;
+    case 4:
+      return ((low >>> 27) | (high << 5)) & 511;
+    case 5:
+      return (high >>> 4) & 511;
+    default:
+      return (high >>> 13) & 127;
+  }
+};
+
+/** What a page number has above the range of a table of so many levels: 0 or not. */
+const prefix = (low: number, high: number, levels: number): number => (levels > 3 ? high >>> (9 * levels - 32) : levels === 3 ? (low >>> 27) | high : (low >>> (9 * levels)) | high);
+
+/** Whether a page number has bits that an entry at `level` leading to `next` skips. */
+const skipped = (low: number, high: number, next: number, level: number): boolean => {
+  for (let between = next + 1; between < level; between++) if (indexAt(low, high, between) !== 0) return true;
+  return false;
+};
+
+const RULES: readonly string[] = [
+  "The entry is present, allows the access, and its level fits",
+  "A present entry has PR=1",
+  "Reserved bits of a present entry are 0, and its address is below PAsize",
+  "Every level allows the access",
+  "Next Level is below the entry's level, skipped address bits are 0, a size code fits its level",
+  "A table is in memory",
+];

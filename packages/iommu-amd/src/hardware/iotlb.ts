@@ -1,0 +1,222 @@
+/** Words of a cached translation: tag low, tag high, address space, page, flags, page's high part. */
+const ENTRY_WORDS = 8;
+const TAG_LOW = 0;
+const TAG_HIGH = 1;
+const SPACE = 2;
+export const PAGE = 3;
+export const FLAGS = 4;
+export const PAGE_HIGH = 5;
+
+/** Fields of the flags word: `Access` bits for user requests, then for supervisor requests. */
+export const USER_RIGHTS = 0b111;
+export const SUPERVISOR_SHIFT = 3;
+/** A write must set a dirty bit first. */
+export const CLEAN = 1 << 6;
+/** FC. */
+export const FORCE_COHERENT = 1 << 7;
+/** U: the answer to a translation request has no rights. */
+export const UNTRANSLATED_ONLY = 1 << 8;
+export const SHIFT_SHIFT = 12;
+/** A `WalkFault`, for entries that say "not present" (NpCache only). */
+export const FAULT_SHIFT = 24;
+
+/** Size is part of the tag: log2 of the 4 KiB pages, above the 20 bits that a page number has past 32. */
+const SIZE_SHIFT = 20;
+
+/** What a cache of translations does; pages are given by the low 32 and the high 20 bits of the page number. */
+export interface TranslationCache {
+  readonly words: Int32Array;
+  /** Index in `words` of the entry that covers a page, or -1. */
+  lookup(space: number, low: number, high: number): number;
+  /** Keeps a translation of 2^`shift` bytes, any shift from 12 to 63; `page` is its first page. */
+  insert(space: number, low: number, high: number, shift: number, page: number, flags: number): void;
+  /** Drops every entry of an address space that overlaps the 2^`mask` pages around a page. */
+  invalidatePages(space: number, low: number, high: number, mask: number): void;
+}
+
+/** A page number without its low `bits`: bits 31:0 of what is left. */
+export const prefixLow = (low: number, high: number, bits: number): number => (bits === 0 ? low : bits < 32 ? (low >>> bits) | (high << (32 - bits)) : high >>> (bits - 32));
+/** The bits above. */
+export const prefixHigh = (high: number, bits: number): number => (bits < 32 ? high >>> bits : 0);
+const tagHigh = (high: number, bits: number): number => prefixHigh(high, bits) | (bits << SIZE_SHIFT);
+
+/**
+ * A set-associative IOTLB with round-robin replacement, one array for pages of every power of two. Nothing in it allocates
+ * after construction.
+ */
+export class Iotlb implements TranslationCache {
+  readonly words: Int32Array;
+  readonly #setMask: number;
+  readonly #ways: number;
+  readonly #next: Uint8Array;
+  /** Bit n of the first: an entry of 2^n pages was kept; of the second: of 2^(n+32). Probes that cannot hit are left out. */
+  #sizes = 0;
+  #largeSizes = 0;
+
+  /** @param sets a power of two; @param ways entries in a set, 1 to 8 */
+  constructor(sets: number, ways: number) {
+    if (!Number.isInteger(Math.log2(sets)) || !Number.isInteger(ways) || ways < 1 || ways > 8) throw new RangeError(`An IOTLB of ${sets} sets of ${ways} ways is impossible: sets are a power of two, ways 1 to 8.`);
+    this.words = new Int32Array(sets * ways * ENTRY_WORDS);
+    this.#setMask = sets - 1;
+    this.#ways = ways;
+    this.#next = new Uint8Array(sets);
+  }
+
+  lookup(space: number, low: number, high: number): number {
+    const found = this.#probe(space, low, high);
+    return found >= 0 || (this.#sizes | this.#largeSizes) === 0 ? found : this.#lookupLarge(space, low, high);
+  }
+
+  insert(space: number, low: number, high: number, shift: number, page: number, flags: number): void {
+    const bits = shift - 12;
+    if (bits > 31) this.#largeSizes |= 1 << (bits - 32);
+    else if (bits > 0) this.#sizes |= 1 << bits;
+    const first = prefixLow(low, high, bits);
+    const second = tagHigh(high, bits);
+    const words = this.words;
+    let at = this.#probe(space, first, second);
+    if (at < 0) {
+      const set = this.#setOf(space, first);
+      const way = this.#next[set] as number; // the set is masked
+      this.#next[set] = way + 1 === this.#ways ? 0 : way + 1;
+      at = (set * this.#ways + way) * ENTRY_WORDS;
+    }
+    fill(words, at, first, second, space, page, flags);
+  }
+
+  invalidatePages(space: number, low: number, high: number, mask: number): void {
+    if (space === 0) return;
+    if (mask === 0) {
+      for (let at = this.lookup(space, low, high); at >= 0; at = this.lookup(space, low, high)) this.words[at + SPACE] = 0;
+      return;
+    }
+    for (let at = 0; at < this.words.length; at += ENTRY_WORDS) if (this.words[at + SPACE] === space && overlaps(this.words, at, low, high, mask)) this.words[at + SPACE] = 0;
+  }
+
+  #lookupLarge(space: number, low: number, high: number): number {
+    for (let rest = this.#sizes; rest !== 0; rest &= rest - 1) {
+      const bits = 31 - Math.clz32(rest & -rest);
+      const at = this.#probe(space, prefixLow(low, high, bits), tagHigh(high, bits));
+      if (at >= 0) return at;
+    }
+    for (let rest = this.#largeSizes; rest !== 0; rest &= rest - 1) {
+      const bits = 63 - Math.clz32(rest & -rest);
+      const at = this.#probe(space, prefixLow(low, high, bits), tagHigh(high, bits));
+      if (at >= 0) return at;
+    }
+    return -1;
+  }
+
+  #setOf(space: number, tag: number): number {
+    return (tag + Math.imul(space, 0x9e37_79b1)) & this.#setMask;
+  }
+
+  #probe(space: number, low: number, high: number): number {
+    const words = this.words;
+    const stride = this.#ways * ENTRY_WORDS;
+    let at = this.#setOf(space, low) * stride;
+    for (const end = at + stride; at < end; at += ENTRY_WORDS) if (words[at] === low && words[at + SPACE] === space && words[at + TAG_HIGH] === high) return at;
+    return -1;
+  }
+}
+
+const fill = (words: Int32Array, at: number, first: number, second: number, space: number, page: number, flags: number): void => {
+  words[at + TAG_LOW] = first;
+  words[at + TAG_HIGH] = second;
+  words[at + SPACE] = space;
+  words[at + PAGE] = page;
+  words[at + FLAGS] = flags;
+  words[at + PAGE_HIGH] = page > 0x7fff_ffff ? Math.floor(page / 0x1_0000_0000) : 0;
+};
+
+/** Whether the entry at `at` and the 2^mask pages around a page have a page in common. */
+const overlaps = (words: Int32Array, at: number, low: number, high: number, mask: number): boolean => {
+  const second = words[at + TAG_HIGH] as number; // at is of an entry
+  const bits = second >>> SIZE_SHIFT;
+  const coarse = Math.max(bits, mask);
+  return coarse >= 52 || pageAt(words[at + TAG_LOW] as number, second & (2 ** SIZE_SHIFT - 1), coarse - bits) === pageAt(low, high, coarse);
+};
+
+/** A page number without its low bits, as a number. */
+const pageAt = (low: number, high: number, bits: number): number => Math.floor(((low >>> 0) + (high >>> 0) * 0x1_0000_0000) / 2 ** bits);
+
+/**
+ * Keeps everything until it is invalidated: what the architecture allows an IOTLB of any size. It grows as it must; entries of
+ * forgotten address spaces are dropped when they are in the way.
+ */
+export class UnboundedIotlb implements TranslationCache {
+  words = new Int32Array(1024 * ENTRY_WORDS);
+  #used = 0;
+  readonly #free: number[] = [];
+  /** By address space and size: entries by their first page. */
+  readonly #spaces = new Map<number, Map<number, Map<number, number>>>();
+  readonly #isCurrent: (space: number) => boolean;
+
+  /** @param isCurrent whether entries of an address space can still be found */
+  constructor(isCurrent: (space: number) => boolean) {
+    this.#isCurrent = isCurrent;
+  }
+
+  lookup(space: number, low: number, high: number): number {
+    const sizes = this.#spaces.get(space);
+    if (sizes === undefined) return -1;
+    for (const [bits, entries] of sizes) {
+      const at = entries.get(pageAt(low, high, bits));
+      if (at !== undefined) return at;
+    }
+    return -1;
+  }
+
+  insert(space: number, low: number, high: number, shift: number, page: number, flags: number): void {
+    const bits = shift - 12;
+    let sizes = this.#spaces.get(space);
+    if (sizes === undefined) {
+      this.#dropForgotten();
+      this.#spaces.set(space, (sizes = new Map<number, Map<number, number>>()));
+    }
+    let entries = sizes.get(bits);
+    if (entries === undefined) sizes.set(bits, (entries = new Map<number, number>()));
+    const key = pageAt(low, high, bits);
+    const at = entries.get(key) ?? this.#allocate();
+    entries.set(key, at);
+    fill(this.words, at, prefixLow(low, high, bits), tagHigh(high, bits), space, page, flags);
+  }
+
+  invalidatePages(space: number, low: number, high: number, mask: number): void {
+    for (const entries of this.#spaces.get(space)?.values() ?? [])
+      for (const [key, at] of entries)
+        if (overlaps(this.words, at, low, high, mask)) {
+          entries.delete(key);
+          this.#free.push(at);
+        }
+  }
+
+  #allocate(): number {
+    const free = this.#free.pop();
+    if (free !== undefined) return free;
+    const at = this.#used;
+    this.#used += ENTRY_WORDS;
+    if (this.#used > this.words.length) {
+      const larger = new Int32Array(this.words.length * 2);
+      larger.set(this.words);
+      this.words = larger;
+    }
+    return at;
+  }
+
+  #dropForgotten(): void {
+    for (const [space, sizes] of this.#spaces) {
+      if (this.#isCurrent(space)) continue;
+      for (const entries of sizes.values()) this.#free.push(...entries.values());
+      this.#spaces.delete(space);
+    }
+  }
+}
+
+/** Never keeps anything. */
+export const NO_CACHE: TranslationCache = {
+  words: new Int32Array(0),
+  lookup: () => -1,
+  insert: () => undefined,
+  invalidatePages: () => undefined,
+};

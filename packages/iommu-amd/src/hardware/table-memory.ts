@@ -1,0 +1,19 @@
+import type { Hpa, Pfn } from "@iommu-lab/memory";
+
+/** Memory as the IOMMU reads its tables from it and writes to it: `FlatMemory` and `SparseMemory` are such. */
+export interface TableMemory {
+  /** The words that page `pfn` is among, for reading; undefined where no RAM is. */
+  wordsOf(pfn: Pfn<"HPA">): Uint32Array | undefined;
+  /** Index in those words of the first word of page `pfn`. */
+  wordOf(pfn: Pfn<"HPA">): number;
+  write32(at: Hpa, value: number): void;
+}
+
+/** Page number from the two words of a 64-bit entry, bits 51:12. Kept a small integer wherever it is one. */
+export const pageIn = (low: number, high: number): number => ((high & 0xf_ffff) < 0x400 ? ((high << 20) | (low >>> 12)) : (high & 0xf_ffff) * 0x10_0000 + (low >>> 12));
+
+/** Bits 63:32 of a page number above its low 32 bits. */
+export const highOf = (page: number): number => (page >= 0x1_0000_0000 ? Math.floor(page / 0x1_0000_0000) : 0);
+
+/** Bits 51:`width` of an address, in the high word of an entry. */
+export const addressBitsAbove = (width: number): number => (2 ** (52 - width) - 1) * 2 ** (width - 32);

@@ -1,0 +1,10 @@
+export * from "./commands.ts";
+export * from "./control-status.ts";
+export * from "./counter-registers.ts";
+export { DEVICE_TABLE_ENTRY } from "./device-table-entry.ts";
+export * from "./events.ts";
+export { EFR, EFR2 } from "./extended-features.ts";
+export { GA_LOG_ENTRY } from "@iommu-lab/interrupt-remap/amd";
+export { PPR_LOG_ENTRY } from "./log-entries.ts";
+export { GCR3_ENTRY, GUEST_PTE, HOST_PDE, HOST_PTE } from "./page-table-entries.ts";
+export * from "./registers.ts";
