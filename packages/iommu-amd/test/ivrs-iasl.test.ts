@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { hasShared, listShared, readShared, skippedWithoutShared } from "../../../test/shared.ts";
 import { decodeIvrs, encodeIvrs, type IvhdEntry, type IvrsInput, type IvrsTable } from "../src/ivrs/index.ts";
-import { compile, disassemble, hasIasl, skippedWithoutIasl } from "./ivrs-iasl.ts";
+import { compile, disassemble, hasIasl, skippedWithoutIasl } from "../../../test/iasl.ts";
 
 const up = (value: bigint | number, digits: number): string => value.toString(16).toUpperCase().padStart(digits, "0");
 type FieldLine = [offset: number, value: string];

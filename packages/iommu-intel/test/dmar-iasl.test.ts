@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { hasShared, listShared, readShared, skippedWithoutShared } from "../../../test/shared.ts";
 import { decodeDmar, encodeDmar, type DmarInput, type DmarTable } from "../src/dmar/index.ts";
-import { compile, disassemble, hasIasl, skippedWithoutIasl } from "./dmar-iasl.ts";
+import { compile, disassemble, hasIasl, skippedWithoutIasl } from "../../../test/iasl.ts";
 
 const up = (value: bigint | number, digits: number): string => value.toString(16).toUpperCase().padStart(digits, "0");
 

@@ -1,5 +1,5 @@
+import { decodeBits, hex, wordsOf, type Fact, type Finding, type Told } from "@iommu-lab/pci-bus/decode";
 import { DEVICE_TABLE_ENTRY } from "../layouts/index.ts";
-import { decodeBits, hex, wordsOf, type Fact, type Finding, type Told } from "./decoded.ts";
 
 const HALF = 128n;
 const LOW = (1n << HALF) - 1n;

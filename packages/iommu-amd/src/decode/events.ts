@@ -1,5 +1,5 @@
+import { decodeBits, hex, requesterText, type DecodedStructure, type Fact, type Finding, type Told } from "@iommu-lab/pci-bus/decode";
 import { EVENTS, EventCode } from "../layouts/index.ts";
-import { decodeBits, hex, requesterText, type DecodedStructure, type Fact, type Finding, type Told } from "./decoded.ts";
 
 const low = (value: bigint, at: number, width: number): number => Number((value >> BigInt(at)) & ((1n << BigInt(width)) - 1n));
 

@@ -1,5 +1,5 @@
+import { wordsOf, type Fact, type Finding, type Interpretation } from "@iommu-lab/pci-bus/decode";
 import { EFR, EFR2 } from "../layouts/index.ts";
-import { wordsOf, type Fact, type Finding, type Interpretation } from "./decoded.ts";
 
 type FeatureName = keyof typeof EFR.fields;
 

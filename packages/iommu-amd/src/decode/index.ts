@@ -1,5 +1,5 @@
 export { decodeCommand } from "./commands.ts";
-export type { Decoded, DecodedStructure, Fact, FieldValue, Finding, Interpretation, Told } from "./decoded.ts";
+export type { Decoded, DecodedStructure, Fact, FieldValue, Finding, Interpretation, Told } from "@iommu-lab/pci-bus/decode";
 export { decodeDeviceTableEntry } from "./device-table-entry.ts";
 export { decodeEvent, EVENT_CODES } from "./events.ts";
 export { interpretEfr, interpretEfr2 } from "./features.ts";

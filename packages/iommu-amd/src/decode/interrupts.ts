@@ -1,6 +1,6 @@
 import { GA_LOG_ENTRY, IRTE_128, IRTE_128_GUEST, IRTE_32 } from "@iommu-lab/interrupt-remap/amd";
+import { decodeBits, hex, requesterText, wordsOf, type Finding, type Told } from "@iommu-lab/pci-bus/decode";
 import { PPR_LOG_ENTRY } from "../layouts/index.ts";
-import { decodeBits, hex, requesterText, wordsOf, type Finding, type Told } from "./decoded.ts";
 
 const NOT_VALID = "Not valid: interrupts with this index are blocked, and logged as IO_PAGE_FAULT with I=1.";
 

@@ -1,5 +1,4 @@
-import { hex } from "./decoded.ts";
-import { big, lineOf, type LineFormat, type LineResult } from "./log-line.ts";
+import { big, hex, lineOf, type LineFormat, type LineResult } from "@iommu-lab/pci-bus/decode";
 import { decodeRegister } from "./registers.ts";
 
 const registers = (offset: number, efr: string | undefined, efr2: string | undefined): LineResult => {

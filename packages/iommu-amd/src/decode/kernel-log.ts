@@ -1,9 +1,8 @@
-import type { Decoded, DecodedStructure, Fact, Finding, Told } from "./decoded.ts";
+import { big, lineOf, linesOf, type Decoded, type DecodedStructure, type Fact, type Finding, type LineResult, type Told } from "@iommu-lab/pci-bus/decode";
 import { decodeCommand } from "./commands.ts";
 import { decodeDeviceTableEntry } from "./device-table-entry.ts";
 import { decodeEvent, describeEvent, EVENT_CODES } from "./events.ts";
 import { BOOT_LINES, LINE_NOTES } from "./kernel-log-boot.ts";
-import { big, lineOf, linesOf, type LineResult } from "./log-line.ts";
 
 const told = ({ structure, findings }: Told): LineResult => ({ structures: [structure], findings });
 

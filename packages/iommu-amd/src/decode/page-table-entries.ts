@@ -1,5 +1,5 @@
+import { decodeBits, hex, wordsOf, type Finding, type Told } from "@iommu-lab/pci-bus/decode";
 import { GCR3_ENTRY, GUEST_PTE, HOST_PDE, HOST_PTE } from "../layouts/index.ts";
-import { decodeBits, hex, wordsOf, type Finding, type Told } from "./decoded.ts";
 
 const page = (value: number): bigint => BigInt(value) << 12n;
 

@@ -1,6 +1,6 @@
 import type { Register } from "@iommu-lab/memory/registers";
+import { decodeBits, hex, type FieldValue, type Interpretation, type Told } from "@iommu-lab/pci-bus/decode";
 import * as layouts from "../layouts/index.ts";
-import { decodeBits, hex, type FieldValue, type Interpretation, type Told } from "./decoded.ts";
 import { interpretEfr, interpretEfr2 } from "./features.ts";
 
 const isRegister = (value: unknown): value is Register => typeof value === "object" && value !== null && "layout" in value && "reset" in value;

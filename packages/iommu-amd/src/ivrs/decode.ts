@@ -1,5 +1,4 @@
-import { decodeSdt, encodeSdt, SDT_HEADER_SIZE, sdtChecksum } from "@iommu-lab/pci-bus/acpi";
-import { wide, wordsAt } from "./bytes.ts";
+import { decodeSdt, encodeSdt, SDT_HEADER_SIZE, sdtChecksum, wide, wordsAt } from "@iommu-lab/pci-bus/acpi";
 import { diagnoseIvrs } from "./diagnose.ts";
 import { diagnosis, type Diagnosis } from "./diagnosis.ts";
 import { readEntries, readReserved, type Report } from "./entries.ts";

@@ -1,6 +1,5 @@
-import { decodeSdt, encodeSdt, sdtChecksum } from "@iommu-lab/pci-bus/acpi";
 import type { Field, Layout, Values } from "@iommu-lab/memory/layout";
-import { bytesOf, halves } from "./bytes.ts";
+import { bytesOf, decodeSdt, encodeSdt, halves, sdtChecksum } from "@iommu-lab/pci-bus/acpi";
 import { ENTRY_ACPI, ENTRY_ALIAS, ENTRY_ALL, ENTRY_EXTENDED, ENTRY_RANGE_END, ENTRY_SELECT, ENTRY_SPECIAL, IVHD_10, IVHD_11, IVMD, IVRS_BODY } from "./layouts.ts";
 import type { AddressInput, IvhdEntryInput, IvrsInput, IvrsOddities, IvrsStructureInput } from "./table.ts";
 

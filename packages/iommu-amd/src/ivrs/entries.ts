@@ -1,5 +1,5 @@
 import type { Field, Layout } from "@iommu-lab/memory/layout";
-import { reservedBytes, wordsAt } from "./bytes.ts";
+import { reservedBytes, wordsAt } from "@iommu-lab/pci-bus/acpi";
 import { diagnosis, type Diagnosis } from "./diagnosis.ts";
 import { ENTRY_ACPI, ENTRY_ALIAS, ENTRY_ALL, ENTRY_EXTENDED, ENTRY_RANGE_END, ENTRY_SELECT, ENTRY_SPECIAL } from "./layouts.ts";
 import type { IvhdEntry } from "./table.ts";

@@ -1,5 +1,5 @@
+import { hex, wordsOf, type Fact, type Finding, type Interpretation } from "@iommu-lab/pci-bus/decode";
 import { CAP_REG, ECAP_REG } from "../layouts/index.ts";
-import { hex, wordsOf, type Fact, type Finding, type Interpretation } from "./decoded.ts";
 
 const listed = (names: readonly string[]): string => (names.length === 0 ? "none" : names.length === 1 ? (names[0] as string) : `${names.slice(0, -1).join(", ")} and ${names.at(-1) as string}`);
 

@@ -1,6 +1,5 @@
-import { hex, type Decoded, type DecodedStructure, type Fact, type Finding, type Told } from "./decoded.ts";
+import { big, hex, lineOf, linesOf, type Decoded, type DecodedStructure, type Fact, type Finding, type LineResult, type Told } from "@iommu-lab/pci-bus/decode";
 import { decodeDescriptor } from "./descriptors.ts";
-import { big, lineOf, linesOf, type LineResult } from "./log-line.ts";
 import { decodeRegister, REGISTERS } from "./registers.ts";
 import { decodeContextEntry, decodeIrte, decodePasidEntry, decodeRootEntry, decodeSecondStageEntry } from "./table-entries.ts";
 

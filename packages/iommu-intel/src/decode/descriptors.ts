@@ -1,5 +1,5 @@
+import { decodeBits, hex, requesterText, type Fact, type Finding, type Told } from "@iommu-lab/pci-bus/decode";
 import { DESCRIPTORS } from "../layouts/index.ts";
-import { decodeBits, hex, requesterText, type Fact, type Finding, type Told } from "./decoded.ts";
 
 const low = (value: bigint, at: number, width: number): number => Number((value >> BigInt(at)) & ((1n << BigInt(width)) - 1n));
 

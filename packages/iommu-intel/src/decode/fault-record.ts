@@ -1,5 +1,5 @@
+import { decodeBits, hex, requesterText, wordsOf, type Fact, type Finding, type Told } from "@iommu-lab/pci-bus/decode";
 import { FAULT_REASONS, FAULT_RECORD } from "../layouts/index.ts";
-import { decodeBits, hex, requesterText, wordsOf, type Fact, type Finding, type Told } from "./decoded.ts";
 
 /** What a fault reason code says, for all codes. VT-d §7.1.3. */
 export const describeReason = (code: number): { readonly reason: number; readonly reasonName: string | null; readonly reasonText: string; readonly interrupt: boolean } => {

@@ -1,5 +1,5 @@
 export { interpretCap, interpretEcap } from "./capabilities.ts";
-export type { Decoded, DecodedStructure, Fact, FieldValue, Finding, Interpretation, Told } from "./decoded.ts";
+export type { Decoded, DecodedStructure, Fact, FieldValue, Finding, Interpretation, Told } from "@iommu-lab/pci-bus/decode";
 export { decodeDebugfs, debugfsFile, type DebugfsFile } from "./debugfs.ts";
 export { decodeDescriptor } from "./descriptors.ts";
 export { decodeFaultRecord } from "./fault-record.ts";

@@ -1,5 +1,4 @@
-import { hex, type Fact } from "./decoded.ts";
-import { big, lineOf, type LineFormat } from "./log-line.ts";
+import { big, hex, lineOf, type Fact, type LineFormat } from "@iommu-lab/pci-bus/decode";
 import { decodeRegister } from "./registers.ts";
 
 /** What the driver reports about the DMAR table and its units while it starts. */

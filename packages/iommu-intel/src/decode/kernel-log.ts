@@ -1,10 +1,9 @@
+import { big, hex, lineOf, linesOf, requesterText, type Decoded, type DecodedStructure, type Fact, type Finding, type LineFormat, type LineResult, type Told } from "@iommu-lab/pci-bus/decode";
 import { FAULT_REASONS } from "../layouts/index.ts";
-import { hex, requesterText, type Decoded, type DecodedStructure, type Fact, type Finding, type Told } from "./decoded.ts";
 import { decodeDescriptor } from "./descriptors.ts";
 import { describeReason, reasonSentence } from "./fault-record.ts";
 import { decodeRegister } from "./registers.ts";
 import { BOOT_LINES, LINE_NOTES } from "./kernel-log-boot.ts";
-import { big, lineOf, linesOf, type LineFormat, type LineResult } from "./log-line.ts";
 import { decodeContextEntry, decodePasidDirectoryEntry, decodePasidEntry, decodeRootEntry, decodeScalableContextEntry, decodeScalableRootEntry, decodeSecondStageEntry } from "./table-entries.ts";
 
 const told = (...results: readonly Told[]): LineResult => ({ structures: results.map(({ structure }) => structure), findings: results.flatMap(({ findings }) => findings) });

@@ -1,8 +1,8 @@
 import type { Register } from "@iommu-lab/memory/registers";
+import { decodeBits, hex, type FieldValue, type Interpretation, type Told } from "@iommu-lab/pci-bus/decode";
 import { CAP_REG, ECAP_REG, FIXED_REGISTERS, VER_REG } from "../layouts/index.ts";
 import * as optional from "../layouts/optional-registers.ts";
 import { interpretCap, interpretEcap } from "./capabilities.ts";
-import { decodeBits, hex, type FieldValue, type Interpretation, type Told } from "./decoded.ts";
 
 const isRegister = (value: unknown): value is Register => typeof value === "object" && value !== null && "layout" in value && "reset" in value;
 

@@ -1,6 +1,6 @@
 import { IRTE_POSTED, IRTE_REMAPPED } from "@iommu-lab/interrupt-remap/vtd";
+import { decodeBits, hex, requesterText, wordsOf, type Finding, type Told } from "@iommu-lab/pci-bus/decode";
 import { CONTEXT_ENTRY, FIRST_STAGE_ENTRY, PASID_DIRECTORY_ENTRY, PASID_ENTRY, ROOT_ENTRY, SCALABLE_CONTEXT_ENTRY, SCALABLE_ROOT_ENTRY, SECOND_STAGE_ENTRY } from "../layouts/index.ts";
-import { decodeBits, hex, requesterText, wordsOf, type Finding, type Told } from "./decoded.ts";
 
 const page = (value: number): bigint => BigInt(value) << 12n;
 const notPresent = (what: string, code: string): string => `Not present: ${what} (fault ${code}).`;

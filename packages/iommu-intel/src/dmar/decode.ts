@@ -1,5 +1,4 @@
-import { decodeSdt, encodeSdt, SDT_HEADER_SIZE, sdtChecksum } from "@iommu-lab/pci-bus/acpi";
-import { reservedBytes, wide, wordsAt } from "./bytes.ts";
+import { decodeSdt, encodeSdt, reservedBytes, SDT_HEADER_SIZE, sdtChecksum, wide, wordsAt } from "@iommu-lab/pci-bus/acpi";
 import { diagnoseDmar } from "./diagnose.ts";
 import { diagnosis, type Diagnosis } from "./diagnosis.ts";
 import { ANDD, ATSR, DEVICE_SCOPE, DMAR_BODY, DRHD, RHSA, RMRR, SATC, SIDP, STRUCTURES, structureName } from "./layouts.ts";

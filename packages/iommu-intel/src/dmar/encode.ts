@@ -1,6 +1,5 @@
-import { decodeSdt, encodeSdt, sdtChecksum } from "@iommu-lab/pci-bus/acpi";
 import type { Field, Layout, Values } from "@iommu-lab/memory/layout";
-import { bytesOf, halves } from "./bytes.ts";
+import { bytesOf, decodeSdt, encodeSdt, halves, sdtChecksum } from "@iommu-lab/pci-bus/acpi";
 import { ANDD, ATSR, DEVICE_SCOPE, DMAR_BODY, DRHD, RHSA, RMRR, SATC, SIDP } from "./layouts.ts";
 import type { AddressInput, DmarInput, DmarOddities, DmarPathStep, DmarScopeInput, DmarStructureInput } from "./table.ts";
 

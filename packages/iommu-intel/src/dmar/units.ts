@@ -1,5 +1,4 @@
-import type { TableProblem } from "@iommu-lab/pci-bus/acpi";
-import { decodeSdt } from "@iommu-lab/pci-bus/acpi";
+import { decodeSdt, type TableProblem } from "@iommu-lab/pci-bus/acpi";
 import { decodeDmar, DmarError } from "./decode.ts";
 import type { DiagnosisId } from "./diagnosis.ts";
 import type { DmarScope } from "./table.ts";

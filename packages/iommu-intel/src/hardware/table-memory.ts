@@ -17,4 +17,4 @@ export const lowPageIn = (low: number, high: number): number => (high << 20) | (
 export const highPageIn = (high: number): number => (high >>> 12) & 0xff;
 
 /** Bits 63:32 of a page number above its low 32 bits. */
-export const highOf = (page: number): number => (page >= 0x1_0000_0000 ? Math.floor(page / 0x1_0000_0000) : 0);
+export const highOf = (page: number): number => (page >= 0x1_0000_0000 ? Math.floor(page / 0x1_0000_0000) | 0 : 0);

@@ -1,5 +1,5 @@
 import type { Field, Layout } from "@iommu-lab/memory/layout";
-import type { RequesterId } from "@iommu-lab/pci-bus";
+import type { RequesterId } from "../requester-id.ts";
 
 /** Something noticed in the input; the input is decoded all the same. */
 export interface Finding {
