@@ -117,7 +117,13 @@ export class SecondStageWalker {
       if (explain !== undefined) explainEntry(explain, level, table * 4096 + 8 * index, words, at, fault, isPage);
       if (fault !== WalkFault.None) return fault;
       rights &= first;
-      if (isPage) return this.#finish(stage, first, second, level, low, rights, table, index, access, flag);
+      if (isPage) {
+        this.rights = rights & this.#presentMask;
+        this.leaf = first;
+        this.page = pageIn(first, second) + (low & ((1 << (9 * (level - 1))) - 1));
+        this.shift = 12 + 9 * (level - 1);
+        return this.#finish(stage, rights, table, index, access, flag);
+      }
       if (keepFlags && (first & ACCESSED) === 0) {
         if (!stage.secondStageSnoops) return WalkFault.NoSnoopForFlags;
         memory.write32(table * 4096 + 8 * index, first | ACCESSED);
@@ -141,19 +147,14 @@ export class SecondStageWalker {
     return WalkFault.None;
   }
 
-  /** The entry is given by table and index: its address, a large number, would be allocated. */
-  #finish(stage: Readonly<SecondStage>, first: number, second: number, level: number, low: number, rights: number, table: number, index: number, access: Access, flag: boolean): number {
-    this.rights = rights & this.#presentMask;
-    this.leaf = first;
+  /** Judges the page that was found. Its entry is given by table and index: its address, a large number, would be allocated. */
+  #finish(stage: Readonly<SecondStage>, rights: number, table: number, index: number, access: Access, flag: boolean): number {
     this.clean = false;
-    const inside = low & ((1 << (9 * (level - 1))) - 1);
-    this.page = pageIn(first, second) + inside;
-    this.shift = 12 + 9 * (level - 1);
-    if ((access & ~rights & WRITE) !== 0) return WalkFault.NoWrite;
-    if ((access & ~rights & READ) !== 0) return WalkFault.NoRead;
-    if ((access & ~rights & EXECUTE) !== 0) return WalkFault.NoExecute;
+    const missing = access & ~rights;
+    if (missing !== 0) return (missing & WRITE) !== 0 ? WalkFault.NoWrite : (missing & READ) !== 0 ? WalkFault.NoRead : WalkFault.NoExecute;
     if (this.#checkInterruptOutput && this.page >= INTERRUPT_FIRST_PAGE && this.page <= INTERRUPT_LAST_PAGE) return WalkFault.InterruptRange;
     if (!stage.secondStageFlags) return WalkFault.None;
+    const first = this.leaf;
     const dirty = flag && (rights & WRITE) !== 0 ? DIRTY : 0;
     const wanted = first | ACCESSED | dirty;
     if (wanted !== first) {
