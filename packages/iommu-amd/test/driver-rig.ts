@@ -85,3 +85,9 @@ export const createAmdRig = ({ capabilities, options, features }: Profile, { cac
     framesInUse: () => frames.counts().used,
   };
 };
+
+export const profileNamed = (name: string): Profile => PROFILES.find((profile) => profile.name === name) ?? fail(name);
+
+const fail = (name: string): never => {
+  throw new RangeError(`There is no profile "${name}".`);
+};

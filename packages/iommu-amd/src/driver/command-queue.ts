@@ -27,6 +27,12 @@ export const EVERY_PAGE = 2 ** 51 - 1;
 /** The page number that names 2^order pages at an aligned page; with S=1 its lowest clear bit gives the size. AMD-Vi §2.4.3. */
 const sized = (page: number, order: number): number => (order === 0 ? page : page + 2 ** (order - 1) - 1);
 
+/** DeviceIDs and DomainIDs in use. */
+export interface Known {
+  readonly devices: Iterable<number>;
+  readonly domains: Iterable<number>;
+}
+
 /**
  * Gives commands and waits for them. What is given is done when `finish` returns; while the IOMMU is off nothing is done,
  * since it starts with empty caches. AMD-Vi §2.4 "Commands".
@@ -39,12 +45,17 @@ export class CommandQueue {
   readonly #statusPage: number;
   readonly #status: Uint32Array;
   readonly #problem: (text: string) => void;
+  readonly #known: () => Known;
   #tail = 0;
   #serial = 0;
   #given = false;
 
-  /** @param problem told when commands were lost */
-  constructor(registers: UnitRegisters, frames: TableFrames, problem: (text: string) => void) {
+  /**
+   * @param problem told when commands were lost
+   * @param known   what caches may know of, for hardware without INVALIDATE_IOMMU_ALL
+   */
+  constructor(registers: UnitRegisters, frames: TableFrames, problem: (text: string) => void, known: () => Known) {
+    this.#known = known;
     this.#registers = registers;
     this.#page = frames.allocate();
     this.#words = frames.words(this.#page);
@@ -69,9 +80,11 @@ export class CommandQueue {
     this.running = false;
   }
 
-  everything(devices: Iterable<number>, domains: Iterable<number>): void {
+  /** Every cache of the IOMMU; device-TLBs keep what they have. */
+  everything(): void {
     if (this.#registers.efr.IASup) this.#give(INVALIDATE_IOMMU_ALL.encode({ OpCode: CommandCode.InvalidateAll }));
     else {
+      const { devices, domains } = this.#known();
       for (const device of devices) {
         this.deviceEntry(device);
         this.interruptTable(device);
@@ -136,7 +149,7 @@ export class CommandQueue {
     this.#problem("The command buffer stopped at a command, or a device did not answer; it was started again.");
     this.stop();
     this.start();
-    this.everything([], []);
+    this.everything();
     if (this.#given) this.finish();
     else this.#registers.waitFor(done, "the end of a command");
   }
@@ -145,8 +158,11 @@ export class CommandQueue {
     if (!this.running) return;
     this.#given = true;
     this.#put(command);
-    // A full buffer would look empty: the commands so far go first.
-    if (this.#tail % (COMMANDS / 2) === 0) this.#ring();
+    // A full buffer would look empty: the commands so far go first. One that stopped shows when it is waited for.
+    if (this.#tail % (COMMANDS / 2) !== 0) return;
+    this.#ring();
+    const registers = this.#registers;
+    registers.poll(() => registers.read(CMD_HEAD).Ptr === this.#tail || registers.read(STATUS).CmdBufRun === 0);
   }
 
   #put(command: Uint32Array): void {

@@ -45,7 +45,7 @@ export class AmdUnitDriver {
     const { frames } = shared;
     const { efr } = registers;
     this.guestDepth = Math.min(efr.GLXSup, efr.PASMax < 9 ? 0 : efr.PASMax < 18 ? 1 : 2);
-    this.commands = new CommandQueue(registers, frames, (text) => this.#callbacks.problem?.(text));
+    this.commands = new CommandQueue(registers, frames, (text) => this.#callbacks.problem?.(text), () => ({ devices: this.sources.attached, domains: shared.domainIds() }));
     const hasDeviceTlb = options.deviceTlb ?? ((): boolean => false);
     const asksForPages = options.pageRequests ?? ((): boolean => false);
     this.#table = new DeviceTable(frames, shared.emptyInterrupts(), (requester) => ({ I: hasDeviceTlb(requester) ? 1 : 0, PPR: efr.PPRSup && asksForPages(requester) ? 1 : 0 }));
@@ -84,7 +84,7 @@ export class AmdUnitDriver {
     this.#logs.start();
     commands.start();
     registers.control({ IommuEn: 1 });
-    commands.everything(this.sources.attached, this.#shared.domainIds());
+    commands.everything();
     commands.finish();
   }
 
