@@ -38,7 +38,7 @@ beforeAll(async () => {
   put("cut.jsonl.gz", gzipSync(trace(READ)).subarray(0, 40));
   put("half.jsonl", trace(READ).slice(0, -10));
   put("binary.jsonl", Uint8Array.of(0x7b, 0xff, 0xfe, 0x0a));
-  put("amd.jsonl", HEADER.replace("intel", "amd"));
+  put("via.jsonl", HEADER.replace("intel", "via"));
   put("empty.jsonl", "");
   // 256 MiB of zeros in 256 KiB: one line without an end.
   put("bomb.jsonl.gz", gzipSync(new Uint8Array(2 ** 28), { level: 9 }));
@@ -92,7 +92,7 @@ describe.concurrent("iommu replay", () => {
     ["half.jsonl", "half.jsonl:2: not JSON"],
     ["binary.jsonl", "binary.jsonl:1: not text"],
     ["empty.jsonl", "empty.jsonl:1: the trace is empty"],
-    ["amd.jsonl", "amd.jsonl:1: machine: traces of"],
+    ["via.jsonl", "via.jsonl:1: machine"],
     ["cut.jsonl.gz", "Cannot read"],
     ["bomb.jsonl.gz", "bomb.jsonl.gz:1: a line of more than"],
     ["nothing", "holds no .jsonl"],

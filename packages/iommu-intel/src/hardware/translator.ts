@@ -9,7 +9,7 @@ import type { MemoryTypes } from "./memory-types.ts";
 import { NO_STRUCTURE_CACHE, SmallPagingStructureCache, UnboundedPagingStructureCache, type PagingStructureCache } from "./paging-structure-cache.ts";
 import { INTERRUPT_FIRST_PAGE, INTERRUPT_LAST_PAGE, SecondStageWalker } from "./second-stage.ts";
 import { SourceLookup } from "./source-lookup.ts";
-import { highOf, type TableMemory } from "./table-memory.ts";
+import type { TableMemory } from "./table-memory.ts";
 import { LEGACY_REASON, SECOND_STAGE_REASON, WalkFault } from "./walk-fault.ts";
 
 /** TTM of RTADDR_REG. */
@@ -106,7 +106,8 @@ export class Translator {
     const { page, access } = request;
     const binding = this.#recent;
     const low = page | 0;
-    const high = low === page && low >= 0 ? 0 : highOf(page);
+    // As in `highOf`, which would be given a large number: it might be allocated.
+    const high = page >= 0x1_0000_0000 ? Math.floor(page / 0x1_0000_0000) | 0 : 0;
     if ((low >>> 8 === INTERRUPT_FIRST_PAGE >>> 8 && high === 0) || access === 0 || access > USER_READ_WRITE || request.addressType !== AddressType.Untranslated || binding.epoch !== this.spaces.epoch) return false;
     const at = this.#cache.lookup(binding.space, low, high);
     if (at < 0) {
@@ -148,7 +149,7 @@ export class Translator {
     }
     const { requester, pasid, addressType, page } = request;
     const low = page | 0;
-    const high = highOf(page);
+    const high = page >= 0x1_0000_0000 ? Math.floor(page / 0x1_0000_0000) | 0 : 0;
     if (addressType !== AddressType.Translated && low >>> 8 === INTERRUPT_FIRST_PAGE >>> 8 && high === 0) {
       this.#interruptRange(request, out, explain);
       return;
@@ -293,7 +294,7 @@ export class Translator {
   #walkFirst(request: Readonly<TranslationRequest>, out: Translation, binding: Binding, low: number, high: number, access: Access, privileged: boolean, explain?: ExplanationSink): void {
     const first = this.#first;
     const translating = request.addressType === AddressType.TranslationRequest;
-    if (!isCanonical(request.page, binding.firstStageLevels)) {
+    if (!isCanonical(high, binding.firstStageLevels)) {
       if (explain !== undefined) explainRule(explain, "request", "The address is canonical", "VT-d §3.6", faultText(0x80));
       this.#failWalk(request, out, 0x80, binding.silenced);
       return;
@@ -466,10 +467,10 @@ export class Translator {
 
 const USER_READ_WRITE = Access.Read | Access.Write;
 
-/** Whether a 52-bit page number is that of an address whose bits above the width all equal the highest one inside it. */
-const isCanonical = (page: number, levels: number): boolean => {
-  const half = 2 ** (9 * levels - 1);
-  return page < half || page >= 2 ** 52 - half;
+/** Whether the bits of an address above the width that so many levels translate all equal the highest one inside it, by bits 51:32 of its page number. */
+const isCanonical = (high: number, levels: number): boolean => {
+  const top = high >>> (9 * levels - 33);
+  return top === 0 || top === (1 << (53 - 9 * levels)) - 1;
 };
 
 const flagsOf = (codes: readonly number[]): Uint8Array => {
