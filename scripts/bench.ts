@@ -1,5 +1,6 @@
 // Measures the models against bare kernels: pnpm bench [--filter TEXT] [--json] [--renew].
 // A row fails when its ratio is past three times its target, or more than 25 % above that of scripts/bench/baseline.json twice in a row.
+// The committed baseline holds, row by row, the higher ratio of two whole runs.
 // After a change that is meant to cost what it costs, `pnpm bench --renew` on a quiet machine writes a new baseline; commit it with the reason.
 import { globSync, mkdirSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
