@@ -81,7 +81,7 @@ export const createAmdRig = ({ capabilities, options, features }: Profile, { cac
     iommu: unit,
     requesters,
     scratch: SCRATCH,
-    features: { addressWidth: 48, writeOnly: true, pasids: [5, 0x8041], faults: KEPT_EVENTS, interrupts: true, posting: preparePosting, deviceTlb: true, pageRequests: true, nesting: true, ...features },
+    features: { addressWidth: 48, writeOnly: true, pasids: [5, 0x8041], faults: KEPT_EVENTS, absentAccess: false, interrupts: true, posting: preparePosting, deviceTlb: true, pageRequests: true, nesting: true, ...features },
     framesInUse: () => frames.counts().used,
   };
 };

@@ -97,7 +97,7 @@ export const createVtdRig = ({ capabilities, options, features }: Profile, { cac
     iommu: unit,
     requesters,
     scratch: SCRATCH,
-    features: { addressWidth: 48, writeOnly: true, pasids: [5, 0x1_0041], faults: capabilities.cap.NFR + 1, interrupts: true, posting: preparePosting, deviceTlb: true, pageRequests: true, nesting: true, ...features },
+    features: { addressWidth: 48, writeOnly: true, pasids: [5, 0x1_0041], faults: capabilities.cap.NFR + 1, absentAccess: true, interrupts: true, posting: preparePosting, deviceTlb: true, pageRequests: true, nesting: true, ...features },
     framesInUse: () => frames.counts().used,
   };
 };

@@ -13,6 +13,8 @@ export interface DriverFeatures {
   readonly pasids: readonly [number, number] | undefined;
   /** Faults that are kept between two calls of `service`. */
   readonly faults: number;
+  /** Faults of pages that are not there tell reads from writes, too. AMD's do not: AMD-Vi §2.5.3, RW. */
+  readonly absentAccess: boolean;
   readonly interrupts: boolean;
   /** Writes an empty structure into scratch memory that interrupts can be posted to, and tells where. */
   readonly posting: ((rig: DriverRig) => Hpa) | undefined;

@@ -32,7 +32,7 @@ const createIdleRig = (): DriverRig => {
     iommu,
     memory: new FlatMemory(0x2_0000),
     requesters: [8, 16, 24],
-    features: { addressWidth: 48, writeOnly: true, pasids: undefined, faults: 1, interrupts: true, posting: undefined, deviceTlb: true, pageRequests: true, nesting: false },
+    features: { addressWidth: 48, writeOnly: true, pasids: undefined, absentAccess: true, faults: 1, interrupts: true, posting: undefined, deviceTlb: true, pageRequests: true, nesting: false },
     scratch: 0x1_0000,
     framesInUse: () => 0,
   };
