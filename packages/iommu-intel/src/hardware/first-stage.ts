@@ -4,7 +4,7 @@ import type { VtdCapabilities } from "./capabilities.ts";
 import { explainStructure } from "./explain.ts";
 import type { PagingStructureCache } from "./paging-structure-cache.ts";
 import { indexAt, INTERRUPT_FIRST_PAGE, INTERRUPT_LAST_PAGE, reservedAbove, type SecondStage, type SecondStageWalker } from "./second-stage.ts";
-import { highOf, highPageIn, lowPageIn, pageIn, type TableMemory } from "./table-memory.ts";
+import { FROM_8_TIB, highOf, highPageIn, lowPageIn, pageIn, pageOf, type TableMemory } from "./table-memory.ts";
 import { SECOND_STAGE_REASON, WalkFault } from "./walk-fault.ts";
 
 const PRESENT = 1;
@@ -56,12 +56,13 @@ export class FirstStageWalker {
   secondLeaf = 0;
   /** A write through this translation has to set D first, in one stage or both. */
   clean = false;
-  reads = 0;
   readonly #memory: TableMemory;
   readonly #structures: PagingStructureCache;
   readonly #second: SecondStageWalker;
   readonly #checkInterruptOutput: boolean;
   readonly #highReserved: number;
+  /** What `walkPlain` leaves to `walk`, as in the second stage. */
+  readonly #plainReserved: number;
   readonly #largeReserved = new Int32Array(6);
   /** The table being read, and the guest page, in two words, that the next second-stage walk is for. Fields, because large numbers as arguments would be allocated. */
   #hostTable = 0;
@@ -79,6 +80,7 @@ export class FirstStageWalker {
     this.#checkInterruptOutput = checkInterruptOutput;
     this.#second = second;
     this.#highReserved = reservedAbove(hostAddressWidth);
+    this.#plainReserved = this.#highReserved | FROM_8_TIB;
     // Bit 12 of a large page is its PAT bit. Intel SDM vol. 3 §4.5.
     this.#largeReserved.set([0, 0, 0x1f_e000, cap.FS1GP ? 0x3fff_e000 : PAGE, PAGE, PAGE]);
   }
@@ -109,7 +111,7 @@ export class FirstStageWalker {
     const start = this.#structures.find(space, low, high, levels);
     if (start !== 0) {
       level = start;
-      this.#hostTable = this.#structures.table;
+      this.#hostTable = pageOf(this.#structures.tableLow, this.#structures.tableHigh);
       gathered = this.#structures.rights & (WRITABLE | USER);
       executable = (this.#structures.rights & 1) !== 0;
       this.#guestKnown = false;
@@ -128,7 +130,6 @@ export class FirstStageWalker {
       const at = memory.wordOf(table) + 2 * index;
       const first = words[at] as number; // a page has 512 entries
       const second = words[at + 1] as number;
-      this.reads++;
       const isPage = level === 1 || (first & PAGE) !== 0;
       const fault = this.#judge(first, second, level);
       if (explain !== undefined) explainEntry(explain, level, table * 4096 + 8 * index, words, at, fault, isPage);
@@ -162,6 +163,94 @@ export class FirstStageWalker {
     }
   }
 
+  /**
+   * The same walk where there is nothing to say, as `SecondStageWalker.walkPlain`.
+   * @returns false when it is not so, with nothing changed: `walk` has to find out
+   */
+  walkPlain(stage: Readonly<FirstStage>, low: number, high: number, access: Access, privileged: boolean, flag: boolean): boolean {
+    const memory = this.#memory;
+    const structures = this.#structures;
+    const second = this.#second;
+    const space = stage.firstStageSpace;
+    const nested = stage.nested;
+    const secondLevels = stage.secondStageLevels;
+    // Guest pages come in two words: nothing of them is too large.
+    const plainReserved = nested ? this.#highReserved : this.#plainReserved;
+    const needed = PRESENT | ACCESSED | (stage.extendedAccessed ? EXTENDED_ACCESSED : 0);
+    let level = stage.firstStageLevels;
+    let table = stage.firstStageTable | 0;
+    let gathered = WRITABLE | USER;
+    let executable = 1;
+    const known = space === 0 ? 0 : structures.find(space, low, high, level);
+    if (known !== 0) {
+      if (structures.tableHigh !== 0 || structures.tableLow < 0) return false;
+      level = known;
+      table = structures.tableLow;
+      gathered = structures.rights & (WRITABLE | USER);
+      executable = structures.rights & 1;
+    } else {
+      const above = highOf(stage.firstStageTable);
+      if (nested) {
+        if (second.exceeds(table, above, secondLevels) || !second.walkPlain(stage, table, above, Access.Read, false)) return false;
+        table = second.page;
+      } else if (above !== 0 || table < 0) return false;
+    }
+    for (;;) {
+      const words = memory.wordsOf(table);
+      if (words === undefined) return false;
+      const at = memory.wordOf(table) + 2 * indexAt(low, high, level);
+      const entry = (words[at] as number) | 0; // a page has 512 entries
+      const above = (words[at + 1] as number) | 0;
+      const large = level > 1 && (entry & PAGE) !== 0;
+      if ((entry & needed) !== needed || (above & plainReserved) !== 0 || (large && (entry & (this.#largeReserved[level] as number)) !== 0)) return false;
+      gathered &= entry;
+      if (above < 0 && stage.noExecute) executable = 0;
+      if (level === 1 || large) {
+        const page = lowPageIn(large ? entry & ~0x1000 : entry, above) | (low & ((1 << (9 * (level - 1))) - 1)); // bit 12 of a large page is PAT
+        this.shift = 12 + 9 * (level - 1);
+        return this.#finishPlain(stage, entry, page, highPageIn(above), gathered, executable, access, privileged, flag);
+      }
+      level--;
+      table = lowPageIn(entry, above);
+      if (nested) {
+        const far = highPageIn(above);
+        if (second.exceeds(table, far, secondLevels) || !second.walkPlain(stage, table, far, Access.Read, false)) return false;
+        table = second.page;
+      }
+      if (space !== 0 && level <= structures.keptLevels) structures.insert(space, low, high, level, table, gathered | executable);
+    }
+  }
+
+  #finishPlain(stage: Readonly<FirstStage>, entry: number, page: number, far: number, gathered: number, executable: number, access: Access, privileged: boolean, flag: boolean): boolean {
+    const execute = executable !== 0 ? Access.Execute : 0;
+    const write = (gathered & WRITABLE) !== 0 ? Access.Write : 0;
+    let user = (gathered & USER) !== 0 ? Access.Read | write | execute : 0;
+    let supervisor = Access.Read | (stage.writeProtect ? write : Access.Write) | execute;
+    const rights = privileged ? supervisor : user;
+    const writes = flag && (rights & Access.Write) !== 0;
+    if (rights === 0 || (access & ~rights) !== 0 || (writes && (entry & DIRTY) === 0)) return false;
+    let clean = !writes && (entry & DIRTY) === 0;
+    let end = page;
+    this.secondLeaf = 0;
+    if (stage.nested) {
+      const second = this.#second;
+      if (second.exceeds(page, far, stage.secondStageLevels) || !second.walkPlain(stage, page, far, throughSecond(access), writes)) return false;
+      const both = second.rights | Access.Execute;
+      user &= both;
+      supervisor &= both;
+      clean ||= !writes && second.clean;
+      end = second.page;
+      if (second.shift < this.shift) this.shift = second.shift;
+      this.secondLeaf = second.leaf;
+    } else if (this.#checkInterruptOutput && page >= INTERRUPT_FIRST_PAGE && page <= INTERRUPT_LAST_PAGE) return false;
+    this.leaf = entry;
+    this.page = end;
+    this.userRights = user;
+    this.supervisorRights = supervisor;
+    this.clean = clean;
+    return true;
+  }
+
   #judge(first: number, second: number, level: number): number {
     if ((first & PRESENT) === 0) return 0x71;
     const large = level > 1 && (first & PAGE) !== 0;
@@ -175,7 +264,6 @@ export class FirstStageWalker {
     const second = this.#second;
     if (second.exceeds(this.#guestLow, this.#guestHigh, stage.secondStageLevels)) return 0x74;
     const fault = second.walk(stage, this.#guestLow, this.#guestHigh, Access.Read, false, explain);
-    this.#count();
     if (fault === WalkFault.NoRead) return top ? 0x75 : 0x76;
     if (fault !== WalkFault.None) return SECOND_STAGE_REASON[fault] as number;
     this.#hostTable = second.page;
@@ -188,17 +276,11 @@ export class FirstStageWalker {
       if (!this.#guestKnown) return NEEDS_GUEST_TABLE;
       const second = this.#second;
       const fault = second.walk(stage, this.#guestLow, this.#guestHigh, Access.Read | Access.Write, true, explain);
-      this.#count();
       if (fault !== WalkFault.None) return fault === WalkFault.NoWrite ? 0x77 : (SECOND_STAGE_REASON[fault] as number);
     }
     if (!stage.firstStageSnoops) return 0x90;
     this.#memory.write32(this.#hostTable * 4096 + 8 * index, value);
     return 0;
-  }
-
-  #count(): void {
-    this.reads += this.#second.reads;
-    this.#second.reads = 0;
   }
 
   #finish(stage: Readonly<FirstStage>, first: number, gathered: number, executable: boolean, index: number, access: Access, privileged: boolean, flag: boolean, explain?: ExplanationSink): number {
@@ -232,9 +314,7 @@ export class FirstStageWalker {
   #nest(stage: Readonly<FirstStage>, access: Access, writes: boolean, explain?: ExplanationSink): number {
     const second = this.#second;
     if (second.exceeds(this.#endLow, this.#endHigh, stage.secondStageLevels)) return 0x84;
-    const wanted = (access & (Access.Read | Access.Write)) | ((access & Access.Execute) !== 0 ? Access.Read : 0);
-    const fault = second.walk(stage, this.#endLow, this.#endHigh, wanted, writes, explain);
-    this.#count();
+    const fault = second.walk(stage, this.#endLow, this.#endHigh, throughSecond(access), writes, explain);
     if (fault !== WalkFault.None) return SECOND_STAGE_REASON[fault] as number;
     const rights = second.rights | Access.Execute;
     this.userRights &= rights;
@@ -245,6 +325,9 @@ export class FirstStageWalker {
     return 0;
   }
 }
+
+/** What an access needs of the second stage: an instruction fetch reads. VT-d §3.8. */
+const throughSecond = (access: Access): Access => (access & (Access.Read | Access.Write)) | ((access & Access.Execute) !== 0 ? Access.Read : 0);
 
 const explainEntry = (explain: ExplanationSink, level: number, address: number, words: Uint32Array, at: number, fault: number, isPage: boolean): void => {
   explainStructure(explain, FIRST_STAGE_ENTRY, `first-stage entry, level ${level}`, address, words, at, RULES[fault] ?? "", "VT-d §3.6.1, §9.7", fault === 0 ? (isPage ? "page" : "next level") : `fault ${fault.toString(16)}h`);

@@ -25,6 +25,8 @@ export interface TranslationCache {
   lookup(space: number, low: number, high: number): number;
   /** Keeps a translation of 2^`shift` bytes (12, 21 or 30); `page` is its first page. */
   insert(space: number, low: number, high: number, shift: number, page: number, flags: number): void;
+  /** The same for a page that `lookup` has not found. */
+  fill(space: number, low: number, high: number, shift: number, page: number, flags: number): void;
   /** Drops every entry of an address space that overlaps the 2^`mask` pages around a page. */
   invalidatePages(space: number, low: number, high: number, mask: number): void;
 }
@@ -71,17 +73,24 @@ export class Iotlb implements TranslationCache {
 
   insert(space: number, low: number, high: number, shift: number, page: number, flags: number): void {
     const bits = shift - 12;
-    this.#sizes |= classOf(shift);
-    const first = tagLow(low, high, bits);
-    const second = tagHigh(high, bits);
+    const at = this.#probe(space, tagLow(low, high, bits), tagHigh(high, bits));
+    if (at >= 0) this.words[at + SPACE] = 0;
+    this.fill(space, low, high, shift, page, flags);
+  }
+
+  fill(space: number, low: number, high: number, shift: number, page: number, flags: number): void {
     const words = this.words;
-    let at = this.#probe(space, first, second);
-    if (at < 0) {
-      const set = this.#setOf(space, first);
-      const way = this.#next[set] as number; // the set is masked
-      this.#next[set] = way + 1 === this.#ways ? 0 : way + 1;
-      at = (set * this.#ways + way) * ENTRY_WORDS;
+    let first = low;
+    let second = high;
+    if (shift !== 12) {
+      this.#sizes |= classOf(shift);
+      first = tagLow(low, high, shift - 12);
+      second = tagHigh(high, shift - 12);
     }
+    const set = this.#setOf(space, first);
+    const way = this.#next[set] as number; // the set is masked
+    this.#next[set] = way + 1 === this.#ways ? 0 : way + 1;
+    const at = (set * this.#ways + way) * ENTRY_WORDS;
     words[at + TAG_LOW] = first;
     words[at + TAG_HIGH] = second;
     words[at + SPACE] = space;
@@ -169,6 +178,10 @@ export class UnboundedIotlb implements TranslationCache {
     this.words[at + PAGE_HIGH] = page > 0x7fff_ffff ? Math.floor(page / 0x1_0000_0000) : 0;
   }
 
+  fill(space: number, low: number, high: number, shift: number, page: number, flags: number): void {
+    this.insert(space, low, high, shift, page, flags);
+  }
+
   invalidatePages(space: number, low: number, high: number, mask: number): void {
     const entries = this.#spaces.get(space);
     if (entries === undefined) return;
@@ -209,5 +222,6 @@ export const NO_CACHE: TranslationCache = {
   words: new Int32Array(0),
   lookup: () => -1,
   insert: () => undefined,
+  fill: () => undefined,
   invalidatePages: () => undefined,
 };

@@ -8,10 +8,11 @@ import { highOf } from "./table-memory.ts";
 export interface PagingStructureCache {
   /** The highest level whose tables it keeps. */
   readonly keptLevels: number;
-  /** Found by the last `find`. */
-  table: number;
+  /** Found by the last `find`: the table's page number, bits 31:0 as int32 and those above, so that it never is a double, and the rights. */
+  tableLow: number;
+  tableHigh: number;
   rights: number;
-  /** The lowest level whose table is known for a page, with `table` and `rights` set; 0 when none is. Looks below `levels` only. */
+  /** The lowest level whose table is known for a page, which is then in the fields above; 0 when none is. Looks below `levels` only. */
   find(space: number, low: number, high: number, levels: number): number;
   /** Remembers the table of `level`, 1 to `keptLevels`, for a page. */
   insert(space: number, low: number, high: number, level: number, table: number, rights: number): void;
@@ -19,8 +20,8 @@ export interface PagingStructureCache {
 }
 
 const SLOTS = 64;
-/** Tables that the small cache remembers: of levels 1 and 2. Those above serve so much that they are few to read. */
-const KEPT_LEVELS = 2;
+/** The small cache remembers tables of level 1 alone: looking for one more level costs more than the entry that it saves. */
+const LEVEL = 1;
 /** Words of a slot: address space, tag low and high, table low and high, rights. */
 const SLOT_WORDS = 8;
 const TAG_LOW = 1;
@@ -29,37 +30,33 @@ const TABLE = 3;
 const TABLE_HIGH = 4;
 const RIGHTS = 5;
 
-/** 64 entries for each of two levels, direct mapped. */
+/** 64 tables of level 1, direct mapped. */
 export class SmallPagingStructureCache implements PagingStructureCache {
-  readonly keptLevels = KEPT_LEVELS;
-  table = 0;
+  readonly keptLevels = LEVEL;
+  tableLow = 0;
+  tableHigh = 0;
   rights = 0;
-  readonly #slots = new Int32Array(SLOTS * KEPT_LEVELS * SLOT_WORDS);
+  readonly #slots = new Int32Array(SLOTS * SLOT_WORDS);
 
-  find(space: number, low: number, high: number, levels: number): number {
+  find(space: number, low: number, high: number, _levels: number): number {
     if (space === 0) return 0;
     const slots = this.#slots;
-    for (let level = 1; level <= KEPT_LEVELS && level < levels; level++) {
-      const tag = tagLow(low, high, 9 * level);
-      const at = slotOf(space, tag, level);
-      if (slots[at] !== space || slots[at + TAG_LOW] !== tag || slots[at + TAG_HIGH] !== high >>> (9 * level)) continue;
-      const first = slots[at + TABLE] as number; // the slot is masked
-      const far = slots[at + TABLE_HIGH] as number;
-      // Two int32: a double here would make every table number behind it one.
-      this.table = far === 0 && first >= 0 ? first : far * 0x1_0000_0000 + (first >>> 0);
-      this.rights = slots[at + RIGHTS] as number;
-      return level;
-    }
-    return 0;
+    const tag = tagLow(low, high, 9);
+    const at = slotOf(space, tag);
+    if (slots[at] !== space || slots[at + TAG_LOW] !== tag || slots[at + TAG_HIGH] !== high >>> 9) return 0;
+    this.tableLow = slots[at + TABLE] as number; // the slot is masked
+    this.tableHigh = slots[at + TABLE_HIGH] as number;
+    this.rights = slots[at + RIGHTS] as number;
+    return LEVEL;
   }
 
-  insert(space: number, low: number, high: number, level: number, table: number, rights: number): void {
+  insert(space: number, low: number, high: number, _level: number, table: number, rights: number): void {
     const slots = this.#slots;
-    const tag = tagLow(low, high, 9 * level);
-    const at = slotOf(space, tag, level);
+    const tag = tagLow(low, high, 9);
+    const at = slotOf(space, tag);
     slots[at] = space;
     slots[at + TAG_LOW] = tag;
-    slots[at + TAG_HIGH] = high >>> (9 * level);
+    slots[at + TAG_HIGH] = high >>> 9;
     slots[at + TABLE] = table;
     slots[at + TABLE_HIGH] = highOf(table);
     slots[at + RIGHTS] = rights;
@@ -69,24 +66,23 @@ export class SmallPagingStructureCache implements PagingStructureCache {
     if (space === 0) return;
     const slots = this.#slots;
     if (mask >= 9) {
-      // Wider than a table of level 1: what one entry would cost is more than it saves.
+      // Wider than a table: what one entry would cost is more than it saves.
       for (let at = 0; at < slots.length; at += SLOT_WORDS) if (slots[at] === space) slots[at] = 0;
       return;
     }
-    for (let level = 1; level <= KEPT_LEVELS; level++) {
-      const tag = tagLow(low, high, 9 * level);
-      const at = slotOf(space, tag, level);
-      if (slots[at] === space && slots[at + TAG_LOW] === tag && slots[at + TAG_HIGH] === high >>> (9 * level)) slots[at] = 0;
-    }
+    const tag = tagLow(low, high, 9);
+    const at = slotOf(space, tag);
+    if (slots[at] === space && slots[at + TAG_LOW] === tag && slots[at + TAG_HIGH] === high >>> 9) slots[at] = 0;
   }
 }
 
-const slotOf = (space: number, tag: number, level: number): number => ((level - 1) * SLOTS + ((tag + Math.imul(space, 0x9e37_79b1)) & (SLOTS - 1))) * SLOT_WORDS;
+const slotOf = (space: number, tag: number): number => ((tag + Math.imul(space, 0x9e37_79b1)) & (SLOTS - 1)) * SLOT_WORDS;
 
 /** Keeps every non-leaf entry until it is invalidated. */
 export class UnboundedPagingStructureCache implements PagingStructureCache {
   readonly keptLevels = 4;
-  table = 0;
+  tableLow = 0;
+  tableHigh = 0;
   rights = 0;
   readonly #spaces = new Map<number, Map<number, { readonly table: number; readonly rights: number }>>();
   readonly #isCurrent: (space: number) => boolean;
@@ -102,7 +98,8 @@ export class UnboundedPagingStructureCache implements PagingStructureCache {
     for (let level = 1; level < levels; level++) {
       const found = entries.get(keyOf(low, high, level));
       if (found === undefined) continue;
-      this.table = found.table;
+      this.tableLow = found.table | 0;
+      this.tableHigh = highOf(found.table);
       this.rights = found.rights;
       return level;
     }
@@ -136,4 +133,4 @@ const pageNumber = (low: number, high: number): number => (low >>> 0) + (high >>
 const keyOf = (low: number, high: number, level: number): number => Math.floor(pageNumber(low, high) / 2 ** (9 * level)) * 8 + level;
 
 /** Never remembers anything. */
-export const NO_STRUCTURE_CACHE: PagingStructureCache = { keptLevels: 0, table: 0, rights: 0, find: () => 0, insert: () => undefined, invalidatePages: () => undefined };
+export const NO_STRUCTURE_CACHE: PagingStructureCache = { keptLevels: 0, tableLow: 0, tableHigh: 0, rights: 0, find: () => 0, insert: () => undefined, invalidatePages: () => undefined };

@@ -113,8 +113,9 @@ export class Translator {
     if (at < 0) {
       this.lookups++;
       this.misses++;
-      if (binding.kind === BindingKind.SecondStage) this.#walkSecond(request, out, binding, low, high, access, undefined);
-      else this.#walkFirst(request, out, binding, low, high, access, false, undefined);
+      if (binding.kind === BindingKind.SecondStage) {
+        if (!this.#walkPlain(out, binding, low, high, access)) this.#walkSecond(request, out, binding, low, high, access, false, undefined);
+      } else this.#walkFirst(request, out, binding, low, high, access, false, false, undefined);
       return true;
     }
     const words = this.#cache.words;
@@ -123,16 +124,8 @@ export class Translator {
     // An entry that says "not present" has no rights, and a clean one must be walked again before a write.
     if ((access & flags) !== access || ((flags & CLEAN) !== 0 && (access & Access.Write) !== 0) || first < 0 || words[at + PAGE_HIGH] !== 0) return false;
     this.lookups++;
-    const shift = (flags >>> SHIFT_SHIFT) & 63;
-    out.page = first + (low & ((1 << (shift - 12)) - 1));
-    out.pageShift = shift;
-    out.permissions = flags & USER_RIGHTS;
-    out.global = false;
-    out.memoryType = ((flags >>> MEMORY_TYPE_SHIFT) & 7) as MemoryType;
-    out.snoop = (flags & SNOOP) !== 0;
-    out.fault = 0;
-    out.recorded = false;
-    out.completion = Completion.Successful;
+    out.page = first + (low & ((1 << (((flags >>> SHIFT_SHIFT) & 63) - 12)) - 1));
+    answer(out, flags, flags & USER_RIGHTS);
     return true;
   }
 
@@ -186,8 +179,8 @@ export class Translator {
     const at = this.#cache.lookup(binding.space, low, high);
     if (at >= 0 && this.#hit(request, out, binding, at, low, access, privileged, explain)) return;
     this.misses++;
-    if (binding.kind === BindingKind.SecondStage) this.#walkSecond(request, out, binding, low, high, access, explain);
-    else this.#walkFirst(request, out, binding, low, high, access, privileged, explain);
+    if (binding.kind === BindingKind.SecondStage) this.#walkSecond(request, out, binding, low, high, access, at >= 0, explain);
+    else this.#walkFirst(request, out, binding, low, high, access, privileged, at >= 0, explain);
   }
 
   /** Page-selective invalidation of one address space's leaf entries and, unless `leafOnly` (IH), of the structures above them. VT-d §6.5.1.2. */
@@ -249,14 +242,7 @@ export class Translator {
     const page = (far === 0 && first >= 0 ? first : far * 0x1_0000_0000 + (first >>> 0)) + inside;
     if (explain !== undefined) explain.step({ structure: "IOTLB", rule: "A cached translation is used without reading memory", section: "VT-d §6.2.3", outcome: "hit", fields: { page, pageShift: shift, rights, domain: binding.domain } });
     out.page = page;
-    out.pageShift = shift;
-    out.permissions = translating && (flags & CLEAN) !== 0 ? rights & ~Access.Write : rights;
-    out.global = false;
-    out.memoryType = ((flags >>> MEMORY_TYPE_SHIFT) & 7) as MemoryType;
-    out.snoop = (flags & SNOOP) !== 0;
-    out.fault = 0;
-    out.recorded = false;
-    out.completion = Completion.Successful;
+    answer(out, flags, translating && (flags & CLEAN) !== 0 ? rights & ~Access.Write : rights);
     return true;
   }
 
@@ -269,7 +255,21 @@ export class Translator {
     return (missing & Access.Write) !== 0 ? 0x85 : 0x86;
   }
 
-  #walkSecond(request: Readonly<TranslationRequest>, out: Translation, binding: Binding, low: number, high: number, access: Access, explain?: ExplanationSink): void {
+  /** `#walkSecond` for an untranslated request whose walk has nothing to say; false when it has. */
+  #walkPlain(out: Translation, binding: Binding, low: number, high: number, access: Access): boolean {
+    const second = this.#second;
+    if (second.exceeds(low, high, binding.secondStageLevels) || !second.walkPlain(binding, low, high, access, (access & Access.Write) !== 0)) return false;
+    const { page, shift, leaf, rights } = second;
+    const snoop = binding.snoops || ((leaf & (1 << 11)) !== 0 && this.#capabilities.ecap.SC === 1);
+    const type = this.#types === undefined ? MemoryType.WriteBack : this.#types.ofSecondStage(binding, leaf, page);
+    const flags = flagsOf(rights, rights, second.clean, type, snoop, shift);
+    if (binding.space !== 0) this.#cache.fill(binding.space, low, high, shift, page - (low & ((1 << (shift - 12)) - 1)), flags);
+    out.page = page;
+    answer(out, flags, rights);
+    return true;
+  }
+
+  #walkSecond(request: Readonly<TranslationRequest>, out: Translation, binding: Binding, low: number, high: number, access: Access, found: boolean, explain?: ExplanationSink): void {
     const second = this.#second;
     const reasons = this.mode === TranslationTableMode.Legacy ? LEGACY_REASON : SECOND_STAGE_REASON;
     const translating = request.addressType === AddressType.TranslationRequest;
@@ -278,7 +278,9 @@ export class Translator {
       this.#failWalk(request, out, reasons[WalkFault.TooWide] as number, binding.silenced);
       return;
     }
-    const kind = second.walk(binding, low, high, translating ? 0 : access, (access & Access.Write) !== 0, explain);
+    const wanted = translating ? 0 : access;
+    const writes = (access & Access.Write) !== 0;
+    const kind = explain === undefined && second.walkPlain(binding, low, high, wanted, writes) ? WalkFault.None : second.walk(binding, low, high, wanted, writes, explain);
     if (kind !== WalkFault.None) {
       const fault = kind === WalkFault.NotPresent && this.mode === TranslationTableMode.Legacy && (access & Access.Write) !== 0 ? 0x05 : (reasons[kind] as number);
       if (this.#keepFaults && (kind === WalkFault.NotPresent || kind === WalkFault.Reserved)) this.#cache.insert(binding.space, low, high, 12, 0, (reasons[kind] as number) << FAULT_SHIFT);
@@ -287,11 +289,12 @@ export class Translator {
     }
     const snoop = binding.snoops || ((second.leaf & (1 << 11)) !== 0 && this.#capabilities.ecap.SC === 1);
     const type = this.#types === undefined ? MemoryType.WriteBack : this.#types.ofSecondStage(binding, second.leaf, second.page);
-    this.#grant(request, out, binding, low, high, second.page, second.shift, second.rights, second.rights, second.clean, type, snoop, false);
+    out.page = second.page;
+    this.#grant(request, out, binding, low, high, flagsOf(second.rights, second.rights, second.clean, type, snoop, second.shift), false, found);
     if (translating && explain !== undefined) explainRule(explain, "translation completion", "A translation request is answered with the rights that there are", "VT-d §4.1.3", "translated");
   }
 
-  #walkFirst(request: Readonly<TranslationRequest>, out: Translation, binding: Binding, low: number, high: number, access: Access, privileged: boolean, explain?: ExplanationSink): void {
+  #walkFirst(request: Readonly<TranslationRequest>, out: Translation, binding: Binding, low: number, high: number, access: Access, privileged: boolean, found: boolean, explain?: ExplanationSink): void {
     const first = this.#first;
     const translating = request.addressType === AddressType.TranslationRequest;
     if (!isCanonical(high, binding.firstStageLevels)) {
@@ -299,7 +302,9 @@ export class Translator {
       this.#failWalk(request, out, 0x80, binding.silenced);
       return;
     }
-    const fault = first.walk(binding, low, high, translating ? 0 : access, privileged, (access & Access.Write) !== 0, explain);
+    const wanted = translating ? 0 : access;
+    const writes = (access & Access.Write) !== 0;
+    const fault = explain === undefined && first.walkPlain(binding, low, high, wanted, privileged, writes) ? 0 : first.walk(binding, low, high, wanted, privileged, writes, explain);
     if (fault !== 0) {
       if (this.#keepFaults && (fault === 0x71 || fault === 0x72 || fault === 0x79 || fault === 0x7a)) this.#cache.insert(binding.space, low, high, 12, 0, fault << FAULT_SHIFT);
       this.#failWalk(request, out, fault, binding.silenced);
@@ -307,38 +312,21 @@ export class Translator {
     }
     const snoop = binding.snoops || ((first.secondLeaf & (1 << 11)) !== 0 && this.#capabilities.ecap.SC === 1);
     const type = this.#types === undefined ? MemoryType.WriteBack : this.#types.ofFirstStage(binding, first.leaf, first.shift, first.secondLeaf, first.page);
-    this.#grant(request, out, binding, low, high, first.page, first.shift, first.userRights, first.supervisorRights, first.clean, type, snoop, privileged);
+    out.page = first.page;
+    this.#grant(request, out, binding, low, high, flagsOf(first.userRights, first.supervisorRights, first.clean, type, snoop, first.shift), privileged, found);
   }
 
-  #grant(
-    request: Readonly<TranslationRequest>,
-    out: Translation,
-    binding: Binding,
-    low: number,
-    high: number,
-    page: number,
-    shift: number,
-    user: Access,
-    supervisor: Access,
-    clean: boolean,
-    type: MemoryType,
-    snoop: boolean,
-    privileged: boolean,
-  ): void {
-    const inside = low & ((1 << (shift - 12)) - 1);
-    const flags = user | (supervisor << SUPERVISOR_SHIFT) | (clean ? CLEAN : 0) | (type << MEMORY_TYPE_SHIFT) | (snoop ? SNOOP : 0) | (shift << SHIFT_SHIFT);
-    if (binding.space !== 0) this.#cache.insert(binding.space, low, high, shift, page - inside, flags);
-    out.page = page;
-    out.pageShift = shift;
-    const rights = privileged ? supervisor : user;
+  /** Keeps what a walk found and answers with it; `out.page` holds the page, since a large number as an argument would be allocated. */
+  #grant(request: Readonly<TranslationRequest>, out: Translation, binding: Binding, low: number, high: number, flags: number, privileged: boolean, found: boolean): void {
+    const shift = (flags >>> SHIFT_SHIFT) & 63;
+    if (binding.space !== 0) {
+      const start = out.page - (low & ((1 << (shift - 12)) - 1));
+      if (found) this.#cache.insert(binding.space, low, high, shift, start, flags);
+      else this.#cache.fill(binding.space, low, high, shift, start, flags);
+    }
+    const rights = (privileged ? flags >>> SUPERVISOR_SHIFT : flags) & USER_RIGHTS;
     // A device that did not ask to write must ask again before it does, or D would stay clear. VT-d §4.1.3.
-    out.permissions = clean && request.addressType === AddressType.TranslationRequest && (request.access & Access.Write) === 0 ? rights & ~Access.Write : rights;
-    out.global = false;
-    out.memoryType = type;
-    out.snoop = snoop;
-    out.fault = 0;
-    out.recorded = false;
-    out.completion = Completion.Successful;
+    answer(out, flags, (flags & CLEAN) !== 0 && request.addressType === AddressType.TranslationRequest && (request.access & Access.Write) === 0 ? rights & ~Access.Write : rights);
   }
 
   /** Identity, with every right. */
@@ -465,6 +453,22 @@ export class Translator {
   }
 }
 
+/** All of a successful answer but its page. */
+const answer = (out: Translation, flags: number, rights: Access): void => {
+  out.pageShift = (flags >>> SHIFT_SHIFT) & 63;
+  out.permissions = rights;
+  out.global = false;
+  out.memoryType = ((flags >>> MEMORY_TYPE_SHIFT) & 7) as MemoryType;
+  out.snoop = (flags & SNOOP) !== 0;
+  out.fault = 0;
+  out.recorded = false;
+  out.completion = Completion.Successful;
+};
+
+/** The flags of a cached translation. */
+const flagsOf = (user: Access, supervisor: Access, clean: boolean, type: MemoryType, snoop: boolean, shift: number): number =>
+  user | (supervisor << SUPERVISOR_SHIFT) | (clean ? CLEAN : 0) | (type << MEMORY_TYPE_SHIFT) | (snoop ? SNOOP : 0) | (shift << SHIFT_SHIFT);
+
 const USER_READ_WRITE = Access.Read | Access.Write;
 
 /** Whether the bits of an address above the width that so many levels translate all equal the highest one inside it, by bits 51:32 of its page number. */
@@ -473,13 +477,13 @@ const isCanonical = (high: number, levels: number): boolean => {
   return top === 0 || top === (1 << (53 - 9 * levels)) - 1;
 };
 
-const flagsOf = (codes: readonly number[]): Uint8Array => {
+const setOf = (codes: readonly number[]): Uint8Array => {
   const flags = new Uint8Array(256);
   for (const code of codes) flags[code] = 1;
   return flags;
 };
 
 /** Reasons that a translation request hears of as a translation without rights, and that are not recorded. VT-d §7.1.3, Table 26. */
-const ANSWERED_WITHOUT_RIGHTS = flagsOf([0x04, 0x05, 0x06, 0x71, 0x75, 0x76, 0x77, 0x79, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86]);
+const ANSWERED_WITHOUT_RIGHTS = setOf([0x04, 0x05, 0x06, 0x71, 0x75, 0x76, 0x77, 0x79, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86]);
 /** Reasons that end a translation request as Completer Abort: what is wrong is in the tables, not in the request. VT-d §7.1.3, Table 26. */
-const ABORTED = flagsOf([0x03, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x38, 0x3a, 0x40, 0x42, 0x43, 0x50, 0x52, 0x58, 0x5a, 0x5b, 0x70, 0x72, 0x73, 0x74, 0x78, 0x7a, 0x7b, 0x7c, 0x7d, 0x90, 0x91]);
+const ABORTED = setOf([0x03, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x38, 0x3a, 0x40, 0x42, 0x43, 0x50, 0x52, 0x58, 0x5a, 0x5b, 0x70, 0x72, 0x73, 0x74, 0x78, 0x7a, 0x7b, 0x7c, 0x7d, 0x90, 0x91]);
