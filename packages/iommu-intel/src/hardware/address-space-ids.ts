@@ -1,3 +1,5 @@
+import type { Changes } from "./source-caches.ts";
+
 /** Tag of translations that no PASID belongs to: second-stage ones. */
 export const NO_TAG = -1;
 
@@ -11,6 +13,12 @@ class Tagged {
   readonly ids: number[] = [];
 }
 
+/** What a domain's translations are tagged with: its second stage, which every page-selective invalidation asks for, and its PASIDs. */
+class Domain {
+  readonly second = new Tagged();
+  readonly pasids = new Map<number, Tagged>();
+}
+
 /**
  * Gives each (domain, PASID, top table) a number that its cached translations are tagged with. Invalidating a domain forgets
  * its numbers, so that nothing cached under them is ever found again: constant time, however much is cached. VT-d §6.2.3.
@@ -21,32 +29,35 @@ export class AddressSpaceIds {
   epoch = 0;
   #next = 1;
   #generation = 0;
-  readonly #domains = new Map<number, Map<number, Tagged>>();
+  readonly #domains = new Map<number, Domain>();
   /** The domain asked for last: invalidations come in runs. */
   #lastDomain = -1;
-  #lastTags: Map<number, Tagged> | undefined;
+  #last: Domain | undefined;
   /** Numbers in use, for caches that keep no table in the tag. */
   readonly #current = new Set<number>();
   readonly #byTable: boolean;
 
+  readonly #changes: Changes;
+
   /** @param byTable the top table is part of the tag */
-  constructor(byTable: boolean) {
+  constructor(byTable: boolean, changes: Changes) {
     this.#byTable = byTable;
+    this.#changes = changes;
   }
 
   /** The current number of a domain's PASID, or of its second stage (`NO_TAG`), under a top table. */
   idOf(domain: number, tag: number, table: number): number {
-    let tags = this.#tagsOf(domain);
-    if (tags === undefined) {
-      tags = new Map<number, Tagged>();
-      this.#domains.set(domain, tags);
-      this.#lastTags = tags;
+    let known = this.#domainOf(domain);
+    if (known === undefined) {
+      known = new Domain();
+      this.#domains.set(domain, known);
+      this.#last = known;
     }
-    let tagged = this.#taggedIn(tags, tag);
+    let tagged = this.#taggedOf(known, tag);
     if (tagged === undefined) {
       tagged = new Tagged();
       tagged.generation = this.#generation;
-      tags.set(tag, tagged);
+      known.pasids.set(tag, tagged);
     }
     for (let i = 0; i < tagged.count; i++) if (!this.#byTable || tagged.tables[i] === table) return tagged.ids[i] as number; // i is below the count
     const id = this.#next++;
@@ -63,46 +74,53 @@ export class AddressSpaceIds {
 
   /** The numbers under which translations may be cached: the first `count` of `ids`. */
   find(domain: number, tag: number): { readonly count: number; readonly ids: readonly number[] } | undefined {
-    const tags = this.#tagsOf(domain);
-    return tags === undefined ? undefined : this.#taggedIn(tags, tag);
+    const known = this.#domainOf(domain);
+    return known === undefined ? undefined : this.#taggedOf(known, tag);
   }
 
   invalidateAll(): void {
     this.#generation++;
     this.#current.clear();
-    this.epoch++;
+    this.#newEpoch();
   }
 
   invalidateDomain(domain: number): void {
-    const tags = this.#tagsOf(domain);
-    if (tags === undefined) return;
-    this.#forget(tags, NO_TAG);
-    this.#forgetPasids(tags);
-    this.epoch++;
+    const known = this.#domainOf(domain);
+    if (known === undefined) return;
+    this.#forget(known, NO_TAG);
+    this.#forgetPasids(known);
+    this.#newEpoch();
   }
 
   /** Everything of one PASID of a domain. */
   invalidateTag(domain: number, tag: number): void {
-    const tags = this.#tagsOf(domain);
-    if (tags === undefined) return;
-    this.#forget(tags, tag);
-    this.epoch++;
+    const known = this.#domainOf(domain);
+    if (known === undefined) return;
+    this.#forget(known, tag);
+    this.#newEpoch();
   }
 
   /** Everything of a domain that has a PASID: first-stage and nested translations. */
   invalidatePasidsOf(domain: number): void {
-    const tags = this.#tagsOf(domain);
-    if (tags !== undefined && this.#forgetPasids(tags)) this.epoch++;
+    const known = this.#domainOf(domain);
+    if (known === undefined || known.pasids.size === 0) return;
+    this.#forgetPasids(known);
+    this.#newEpoch();
   }
 
-  #tagsOf(domain: number): Map<number, Tagged> | undefined {
-    if (domain === this.#lastDomain) return this.#lastTags;
+  #newEpoch(): void {
+    this.epoch++;
+    this.#changes.count++;
+  }
+
+  #domainOf(domain: number): Domain | undefined {
+    if (domain === this.#lastDomain) return this.#last;
     this.#lastDomain = domain;
-    return (this.#lastTags = this.#domains.get(domain));
+    return (this.#last = this.#domains.get(domain));
   }
 
-  #taggedIn(tags: ReadonlyMap<number, Tagged>, tag: number): Tagged | undefined {
-    const tagged = tags.get(tag);
+  #taggedOf(domain: Domain, tag: number): Tagged | undefined {
+    const tagged = tag === NO_TAG ? domain.second : domain.pasids.get(tag);
     if (tagged !== undefined && tagged.generation !== this.#generation) {
       tagged.generation = this.#generation;
       tagged.count = 0;
@@ -110,19 +128,16 @@ export class AddressSpaceIds {
     return tagged;
   }
 
-  /** @returns whether there were any */
-  #forgetPasids(tags: Map<number, Tagged>): boolean {
-    if (tags.size === (tags.has(NO_TAG) ? 1 : 0)) return false;
-    for (const tag of tags.keys()) if (tag !== NO_TAG) this.#forget(tags, tag);
-    return true;
+  #forgetPasids(domain: Domain): void {
+    for (const tag of domain.pasids.keys()) this.#forget(domain, tag);
   }
 
   /** Those of PASIDs go, since PASIDs come and go; those of the second stage stay to be filled again. */
-  #forget(tags: Map<number, Tagged>, tag: number): void {
-    const tagged = this.#taggedIn(tags, tag);
+  #forget(domain: Domain, tag: number): void {
+    const tagged = this.#taggedOf(domain, tag);
     if (tagged === undefined) return;
     if (!this.#byTable) for (let i = 0; i < tagged.count; i++) this.#current.delete(tagged.ids[i] as number); // i is below the count
     if (tag === NO_TAG) tagged.count = 0;
-    else tags.delete(tag);
+    else domain.pasids.delete(tag);
   }
 }

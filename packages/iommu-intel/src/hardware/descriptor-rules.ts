@@ -19,21 +19,25 @@ for (const [type, { reserved }] of Object.entries(DESCRIPTORS)) RESERVED.set(res
  */
 export class DescriptorRules {
   readonly #capabilities: VtdCapabilities;
+  /** 1 for every {bits 11:9, bits 3:0} that is a type the unit has. */
+  readonly #types = new Uint8Array(128);
 
   constructor(capabilities: VtdCapabilities) {
     this.#capabilities = capabilities;
+    const { ecap } = capabilities;
+    this.#types.fill(1, 1, (ecap.SMTS || ecap.ADMS ? DescriptorType.PageGroupResponse : DescriptorType.Wait) + 1);
+    if (!ecap.DT) this.#types[DescriptorType.DeviceTlb] = this.#types[DescriptorType.PasidDeviceTlb] = 0;
+    if (!ecap.IR) this.#types[DescriptorType.InterruptEntries] = 0;
+    if (!ecap.PRS) this.#types[DescriptorType.PageGroupResponse] = 0;
   }
 
   /** @param words the queue's words; @param at the descriptor's first; @param wide 256 bits */
   check(words: Uint32Array, at: number, wide: boolean): number {
     const first = words[at] as number; // the caller has found the descriptor in memory
     const type = (first & 15) | ((first >>> 5) & 0x70);
-    const { ecap } = this.#capabilities;
-    if (type === 0 || type > (ecap.SMTS || ecap.ADMS ? DescriptorType.PageGroupResponse : DescriptorType.Wait)) return QueueError.Type;
-    if ((type === DescriptorType.DeviceTlb || type === DescriptorType.PasidDeviceTlb) && !ecap.DT) return QueueError.Type;
-    if (type === DescriptorType.InterruptEntries && !ecap.IR) return QueueError.Type;
-    if (type === DescriptorType.PageGroupResponse && !ecap.PRS) return QueueError.Type;
-    for (let i = 0; i < 4; i++) if (((words[at + i] as number) & (RESERVED[4 * type + i] as number)) !== 0) return QueueError.Reserved;
+    if (this.#types[type] === 0) return QueueError.Type;
+    const rule = 4 * type;
+    if ((first & (RESERVED[rule] as number)) !== 0 || ((words[at + 1] as number) & (RESERVED[rule + 1] as number)) !== 0 || ((words[at + 2] as number) & (RESERVED[rule + 2] as number)) !== 0 || ((words[at + 3] as number) & (RESERVED[rule + 3] as number)) !== 0) return QueueError.Reserved;
     if (wide) for (let i = 4; i < 8; i++) if (words[at + i] !== 0) return QueueError.Reserved;
     return this.#checkValues(type, words, at);
   }

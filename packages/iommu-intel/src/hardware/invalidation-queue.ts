@@ -1,6 +1,6 @@
 import type { Field } from "@iommu-lab/memory/layout";
 import { NO_PASID, PageResponseCode, type DeviceTlbInvalidation, type DownstreamPort } from "@iommu-lab/pci-bus";
-import { FSTS_REG, GSTS_REG, IQA_REG, IQT_REG } from "../layouts/index.ts";
+import { FSTS_REG, GSTS_REG, IQA_REG, IQH_REG, IQT_REG } from "../layouts/index.ts";
 import type { VtdCapabilities } from "./capabilities.ts";
 import { DescriptorRules, DescriptorType, QueueError } from "./descriptor-rules.ts";
 import type { EventInterrupt } from "./event-interrupt.ts";
@@ -61,7 +61,6 @@ export class InvalidationQueue {
   #running = false;
   /** `process` was called since the queue was last looked at. */
   #again = false;
-  readonly #pair = new Uint32Array(2);
   /** Byte offset of the head. */
   #head = 0;
   #issued = 0;
@@ -102,29 +101,25 @@ export class InvalidationQueue {
     // Once the queue is empty, only what calls this again can have put something into it.
     while (this.#again) {
       this.#again = false;
-      if (!this.#isReady() || !this.#processTo(this.#word("IQT_REG") & TAIL)) break;
+      if (!this.#isReady() || !this.#processTo(this.#ports.registers.stored(IQT_REG.offset) & TAIL)) break;
     }
     this.#running = false;
   }
 
   #isReady(): boolean {
-    return (this.#word("GSTS_REG") & QUEUE_ON) !== 0 && (this.#word("FSTS_REG") & STOPPED) === 0 && !this.#fenced;
-  }
-
-  /** The low word of a register; the high one is in the pair. Whole words, since a queue is asked at every tail. */
-  #word(register: string): number {
-    this.#ports.registers.load(register, this.#pair);
-    return this.#pair[0] as number;
+    const { registers } = this.#ports;
+    return (registers.stored(GSTS_REG.offset) & QUEUE_ON) !== 0 && (registers.stored(FSTS_REG.offset) & STOPPED) === 0 && !this.#fenced;
   }
 
   /** Does what is before a tail; false when it stopped. */
   #processTo(tail: number): boolean {
     if (tail === this.#head) return true;
-    const address = this.#word("IQA_REG");
+    const { registers } = this.#ports;
+    const address = registers.stored(IQA_REG.offset);
     const wide = (address & WIDE) !== 0;
     const size = 4096 << (address & SIZE);
     const wrong = this.#checkQueue(tail, size, wide, this.#ports.mode() !== TranslationTableMode.Legacy);
-    if (wrong === QueueError.None) return this.#run(this.#ports.memory, pageIn(address, this.#pair[1] as number), tail, size, wide);
+    if (wrong === QueueError.None) return this.#run(this.#ports.memory, pageIn(address, registers.stored(IQA_REG.offset + 4)), tail, size, wide);
     this.#error(wrong);
     return false;
   }
@@ -198,7 +193,9 @@ export class InvalidationQueue {
         this.#respond(w0, w1, w2);
         return true;
       default:
-        return this.#wait({ after: this.#issued, flags: w0, data: w1, low: w2, high: w3 }, next);
+        if (this.#outstanding.size !== 0 || this.#waits.length !== 0) return this.#wait({ after: this.#issued, flags: w0, data: w1, low: w2, high: w3 }, next);
+        this.#complete(w0, w1, w2, w3);
+        return true;
     }
   }
 
@@ -236,10 +233,6 @@ export class InvalidationQueue {
   }
 
   #wait(wait: PendingWait, next: number): boolean {
-    if (this.#outstanding.size === 0 && this.#waits.length === 0) {
-      this.#complete(wait);
-      return true;
-    }
     this.#waits.push(wait);
     this.#moveHead(next);
     if ((wait.flags & FENCE) === 0) return true;
@@ -252,13 +245,13 @@ export class InvalidationQueue {
     for (let first = this.#waits[0]; first !== undefined; first = this.#waits[0]) {
       for (const number of this.#outstanding.keys()) if (number <= first.after) return;
       this.#waits.shift();
-      this.#complete(first);
+      this.#complete(first.flags, first.data, first.low, first.high);
       if ((first.flags & FENCE) !== 0) this.#fenced = false;
     }
   }
 
   /** Status write, then the event. While IWC is set, no further event comes. VT-d §6.5.2.8, §11.4.9.4. */
-  #complete({ flags, data, low, high }: PendingWait): void {
+  #complete(flags: number, data: number, low: number, high: number): void {
     const { registers, memory, completion } = this.#ports;
     // Model: a status write to where no memory is goes nowhere.
     if ((flags & STATUS_WRITE) !== 0) memory.write32(high * 0x1_0000_0000 + low, data);
@@ -281,7 +274,7 @@ export class InvalidationQueue {
 
   #moveHead(to: number): void {
     this.#head = to;
-    this.#ports.registers.set("IQH_REG", "QH", to >>> 4);
+    this.#ports.registers.store(IQH_REG.offset, to);
   }
 }
 

@@ -38,7 +38,7 @@ export class SmallPagingStructureCache implements PagingStructureCache {
   rights = 0;
   readonly #slots = new Int32Array(SLOTS * SLOT_WORDS);
 
-  find(space: number, low: number, high: number, _levels: number): number {
+  find(space: number, low: number, high: number): number {
     if (space === 0) return 0;
     const slots = this.#slots;
     const tag = tagLow(low, high, 9);

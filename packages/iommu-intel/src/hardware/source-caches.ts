@@ -4,6 +4,11 @@ import { Binding, ScalableContext } from "./binding.ts";
 /** Entries of the realistic context and PASID caches. */
 const REALISTIC_ENTRIES = 256;
 
+/** Counts what may change what a request is bound to: entries claimed, and invalidations of more than pages. */
+export class Changes {
+  count = 0;
+}
+
 const keyOf = (requester: number, pasid: number): number => requester * 0x20_0000 + pasid + 1;
 
 /**
@@ -11,9 +16,8 @@ const keyOf = (requester: number, pasid: number): number => requester * 0x20_000
  * The realistic one replaces the oldest entry; the adversarial one keeps all.
  */
 export class BindingCache {
-  /** Entries claimed, and invalidations. */
-  changes = 0;
   readonly #policy: CachePolicy;
+  readonly #changes: Changes;
   readonly #scratch = new Binding();
   readonly #pool: Binding[];
   #next = 0;
@@ -21,8 +25,9 @@ export class BindingCache {
   /** What each requester used last, by bus: a hit costs no hashing. */
   readonly #last: (Binding | undefined)[][] = [];
 
-  constructor(policy: CachePolicy) {
+  constructor(policy: CachePolicy, changes: Changes) {
     this.#policy = policy;
+    this.#changes = changes;
     this.#pool = policy === "realistic" ? Array.from({ length: REALISTIC_ENTRIES }, () => new Binding()) : [];
   }
 
@@ -38,7 +43,7 @@ export class BindingCache {
 
   /** An entry to fill in. It is cached once `keep` is called with it. */
   claim(requester: number, pasid: number): Binding {
-    this.changes++;
+    this.#changes.count++;
     const binding = this.#policy === "realistic" ? this.#recycle() : this.#policy === "adversarial" ? (this.#byKey.get(keyOf(requester, pasid)) ?? new Binding()) : this.#scratch;
     binding.valid = false;
     binding.requester = requester;
@@ -63,7 +68,7 @@ export class BindingCache {
 
   /** Drops the entries for which `matches` holds. */
   invalidate(matches: (binding: Binding) => boolean): void {
-    this.changes++;
+    this.#changes.count++;
     for (const [key, binding] of this.#byKey) {
       if (!matches(binding)) continue;
       binding.valid = false;
@@ -81,9 +86,8 @@ export class BindingCache {
 
 /** The context-cache of scalable mode. */
 export class ScalableContextCache {
-  /** Entries claimed, and invalidations. */
-  changes = 0;
   readonly #policy: CachePolicy;
+  readonly #changes: Changes;
   readonly #scratch = new ScalableContext();
   /** By bus, then device and function. */
   readonly #slots: ((ScalableContext | undefined)[] | undefined)[] = [];
@@ -91,8 +95,9 @@ export class ScalableContextCache {
   readonly #order = new Uint16Array(REALISTIC_ENTRIES);
   #count = 0;
 
-  constructor(policy: CachePolicy) {
+  constructor(policy: CachePolicy, changes: Changes) {
     this.#policy = policy;
+    this.#changes = changes;
   }
 
   find(requester: number): ScalableContext | undefined {
@@ -101,7 +106,7 @@ export class ScalableContextCache {
   }
 
   claim(requester: number): ScalableContext {
-    this.changes++;
+    this.#changes.count++;
     const slot = this.#policy === "none" ? this.#scratch : this.#slotOf(requester);
     slot.valid = false;
     slot.requester = requester;
@@ -120,7 +125,7 @@ export class ScalableContextCache {
   }
 
   invalidate(matches: (context: ScalableContext) => boolean): void {
-    this.changes++;
+    this.#changes.count++;
     for (const bus of this.#slots) for (const slot of bus ?? []) if (slot?.valid && matches(slot)) slot.valid = false;
   }
 

@@ -3,7 +3,7 @@ import { CONTEXT_ENTRY, PASID_DIRECTORY_ENTRY, PASID_ENTRY, ROOT_ENTRY, SCALABLE
 import { BindingKind, type Binding, type ScalableContext } from "./binding.ts";
 import type { VtdCapabilities } from "./capabilities.ts";
 import { explainRule, explainStructure, faultText } from "./explain.ts";
-import { BindingCache, ScalableContextCache } from "./source-caches.ts";
+import { BindingCache, ScalableContextCache, type Changes } from "./source-caches.ts";
 import { pageIn, type TableMemory } from "./table-memory.ts";
 import { PASID_ENTRY_WORDS, tableRules, type TableRules } from "./table-rules.ts";
 
@@ -33,10 +33,6 @@ export class SourceLookup {
   ridPrivileged = false;
   /** Entries not found in a cache. */
   misses = 0;
-  /** Grows with every entry that a source cache takes in or drops. */
-  get changes(): number {
-    return this.bindings.changes + this.contexts.changes;
-  }
 
   readonly bindings: BindingCache;
   readonly contexts: ScalableContextCache;
@@ -47,14 +43,14 @@ export class SourceLookup {
   /** Faults may be cached: caching mode with the adversarial policy. */
   readonly #keepFaults: boolean;
 
-  constructor(memory: TableMemory, capabilities: VtdCapabilities, policy: CachePolicy, honourRidPasid: boolean) {
+  constructor(memory: TableMemory, capabilities: VtdCapabilities, policy: CachePolicy, honourRidPasid: boolean, changes: Changes) {
     this.#memory = memory;
     this.#capabilities = capabilities;
     this.#honourRidPasid = honourRidPasid;
     this.#rules = tableRules(capabilities, honourRidPasid);
     this.#keepFaults = policy === "adversarial" && capabilities.cap.CM === 1;
-    this.bindings = new BindingCache(policy);
-    this.contexts = new ScalableContextCache(policy);
+    this.bindings = new BindingCache(policy, changes);
+    this.contexts = new ScalableContextCache(policy, changes);
   }
 
   /** Legacy mode. @param rootTable page number; @returns undefined on a fault */

@@ -8,6 +8,7 @@ import { CLEAN, FAULT_SHIFT, FLAGS, Iotlb, MEMORY_TYPE_SHIFT, NO_CACHE, PAGE, PA
 import type { MemoryTypes } from "./memory-types.ts";
 import { NO_STRUCTURE_CACHE, SmallPagingStructureCache, UnboundedPagingStructureCache, type PagingStructureCache } from "./paging-structure-cache.ts";
 import { INTERRUPT_FIRST_PAGE, INTERRUPT_LAST_PAGE, SecondStageWalker } from "./second-stage.ts";
+import { Changes } from "./source-caches.ts";
 import { SourceLookup } from "./source-lookup.ts";
 import type { TableMemory } from "./table-memory.ts";
 import { LEGACY_REASON, SECOND_STAGE_REASON, WalkFault } from "./walk-fault.ts";
@@ -49,15 +50,15 @@ export class Translator {
 
   set enabled(on: boolean) {
     this.#enabled = on;
-    this.#recentSources = -1;
+    this.#recentChanges = -1;
   }
 
   readonly sources: SourceLookup;
   readonly spaces: AddressSpaceIds;
-  /** Requests, and of them those that looked into the IOTLB and did not find their page. */
-  requests = 0;
+  /** Requests that looked into the IOTLB, of them those that did not find their page, and the other requests. */
   lookups = 0;
   misses = 0;
+  others = 0;
   readonly #capabilities: VtdCapabilities;
   readonly #cache: TranslationCache;
   readonly #structures: PagingStructureCache;
@@ -70,20 +71,21 @@ export class Translator {
   readonly #checkInterruptOutput: boolean;
   readonly #passThroughLimit: number;
   #enabled = false;
-  /** What the last request that asked the IOTLB was bound to: valid while no source cache has changed since. */
+  readonly #changes = new Changes();
+  /** What the last request that asked the IOTLB was bound to: valid while nothing has changed since. */
   #recent = new Binding();
   #recentRequester = -1;
   #recentPasid = -1;
-  #recentSources = -1;
+  #recentChanges = -1;
 
   constructor(options: TranslatorOptions) {
     const { memory, capabilities, caches } = options;
     this.#capabilities = capabilities;
-    this.spaces = new AddressSpaceIds(caches !== "adversarial");
+    this.spaces = new AddressSpaceIds(caches !== "adversarial", this.#changes);
     const current = (space: number): boolean => this.spaces.isCurrent(space);
     this.#cache = caches === "none" ? NO_CACHE : caches === "realistic" ? new Iotlb(options.iotlb.sets, options.iotlb.ways) : new UnboundedIotlb(current);
     this.#structures = caches === "none" ? NO_STRUCTURE_CACHE : caches === "realistic" ? new SmallPagingStructureCache() : new UnboundedPagingStructureCache(current);
-    this.sources = new SourceLookup(memory, capabilities, caches, options.honourRidPasid);
+    this.sources = new SourceLookup(memory, capabilities, caches, options.honourRidPasid, this.#changes);
     this.#second = new SecondStageWalker(memory, capabilities, this.#structures, options.checkInterruptOutput);
     this.#first = new FirstStageWalker(memory, capabilities, this.#second, this.#structures, options.checkInterruptOutput);
     this.#types = options.memoryTypes;
@@ -96,8 +98,7 @@ export class Translator {
 
   /** Translates one page and fills in `out`. VT-d §3.4 to §3.9. */
   translate(request: Readonly<TranslationRequest>, out: Translation, explain?: ExplanationSink): void {
-    this.requests++;
-    if (explain === undefined && this.#recentSources === this.sources.changes && request.requester === this.#recentRequester && request.pasid === this.#recentPasid && this.#translateAgain(request, out)) return;
+    if (explain === undefined && this.#recentChanges === this.#changes.count && request.requester === this.#recentRequester && request.pasid === this.#recentPasid && this.#translateAgain(request, out)) return;
     this.#translate(request, out, explain);
   }
 
@@ -108,7 +109,7 @@ export class Translator {
     const low = page | 0;
     // As in `highOf`, which would be given a large number: it might be allocated.
     const high = page >= 0x1_0000_0000 ? Math.floor(page / 0x1_0000_0000) | 0 : 0;
-    if ((low >>> 8 === INTERRUPT_FIRST_PAGE >>> 8 && high === 0) || access === 0 || access > USER_READ_WRITE || request.addressType !== AddressType.Untranslated || binding.epoch !== this.spaces.epoch) return false;
+    if ((low >>> 8 === INTERRUPT_FIRST_PAGE >>> 8 && high === 0) || access === 0 || access > USER_READ_WRITE || request.addressType !== AddressType.Untranslated) return false;
     const at = this.#cache.lookup(binding.space, low, high);
     if (at < 0) {
       this.lookups++;
@@ -130,7 +131,8 @@ export class Translator {
   }
 
   #translate(request: Readonly<TranslationRequest>, out: Translation, explain: ExplanationSink | undefined): void {
-    this.#recentSources = -1;
+    this.others++;
+    this.#recentChanges = -1;
     if (!this.enabled) {
       this.#untranslated(request, out, explain);
       return;
@@ -175,6 +177,7 @@ export class Translator {
     }
     if (binding.epoch !== this.spaces.epoch) this.#tag(binding);
     if (binding.valid && !(mode === TranslationTableMode.Scalable && this.sources.ridPrivileged)) this.#remember(binding, requester, pasid);
+    this.others--;
     this.lookups++;
     const at = this.#cache.lookup(binding.space, low, high);
     if (at >= 0 && this.#hit(request, out, binding, at, low, access, privileged, explain)) return;
@@ -198,7 +201,7 @@ export class Translator {
     this.#recent = binding;
     this.#recentRequester = requester;
     this.#recentPasid = pasid;
-    this.#recentSources = this.sources.changes;
+    this.#recentChanges = this.#changes.count;
   }
 
   #tag(binding: Binding): void {

@@ -133,8 +133,8 @@ export class VtdUnit implements Iommu {
 
   /** What has happened since power-on; performance counters select from it. */
   get totals(): { readonly requests: number; readonly iotlbLookups: number; readonly iotlbMisses: number; readonly contextMisses: number; readonly faults: number; readonly interrupts: number } {
-    const { requests, lookups, misses, sources } = this.#translator;
-    return { requests, iotlbLookups: lookups, iotlbMisses: misses, contextMisses: sources.misses, faults: this.#faults.faults, interrupts: this.#interrupts };
+    const { others, lookups, misses, sources } = this.#translator;
+    return { requests: others + lookups, iotlbLookups: lookups, iotlbMisses: misses, contextMisses: sources.misses, faults: this.#faults.faults, interrupts: this.#interrupts };
   }
 
   /** Descriptors of the invalidation queue done since power-on. */

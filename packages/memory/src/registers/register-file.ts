@@ -100,6 +100,16 @@ export class RegisterFile<const R extends Register> implements MmioHandler {
     this.#load(this.register(register), into);
   }
 
+  /** The stored word at a byte offset, a multiple of 4 inside the file, past all access rules: for models that ask again and again, without the names. */
+  stored(offset: number): number {
+    return this.#words[offset >>> 2] as number; // inside, says the caller
+  }
+
+  /** Replaces that word. */
+  store(offset: number, value: number): void {
+    this.#words[offset >>> 2] = value;
+  }
+
   /** The register named `name`. @throws RangeError when this file has none of that name */
   register(name: R["name"]): R {
     const register = this.#byName.get(name);
