@@ -1,9 +1,9 @@
-import { interruptProgram } from "./interrupts.ts";
-import { legacyProgram } from "./legacy.ts";
+import { interruptProgram } from "./intel/interrupts.ts";
+import { legacyProgram } from "./intel/legacy.ts";
+import { queueProgram } from "./intel/queue.ts";
+import { registerProgram } from "./intel/registers.ts";
+import { scalableProgram } from "./intel/scalable.ts";
 import type { Program } from "./program.ts";
-import { queueProgram } from "./queue.ts";
-import { registerProgram } from "./registers.ts";
-import { scalableProgram } from "./scalable.ts";
 
 const FAMILIES: readonly ((seed: number) => Program)[] = [legacyProgram, scalableProgram, interruptProgram, queueProgram, registerProgram, legacyProgram];
 

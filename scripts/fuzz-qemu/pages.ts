@@ -45,6 +45,3 @@ export const words = (...values: readonly bigint[]): Uint8Array => {
 export const write = (addr: number, ...values: readonly bigint[]): Action => ({ op: "mem_write", addr, data: words(...values) });
 export const setRegister = (off: number, size: 4 | 8, value: bigint): Action => ({ op: "reg_write", off, size, value });
 export const readRegister = (off: number, size: 4 | 8, mask?: bigint, why?: string): Action => ({ op: "reg_read", off, size, ...(mask === undefined ? {} : { mask }), ...(why === undefined ? {} : { why }) });
-
-/** GCMD with one change, and a look at GSTS. VT-d §11.4.4 "Global Command Register". */
-export const command = (value: bigint): Action[] => [setRegister(0x18, 4, value), readRegister(0x1c, 4)];

@@ -1,12 +1,4 @@
-/** What QEMU's unit is built with; both sides take their capabilities from it. */
-export interface Configuration {
-  /** Guest and host address width, bits. */
-  readonly aw: 39 | 48;
-  readonly scalable: boolean;
-  readonly snoopControl: boolean;
-  readonly cachingMode: boolean;
-  readonly eim: boolean;
-}
+import type { Machine, Observer } from "./machine.ts";
 
 /** One step before it was observed. */
 export type Action =
@@ -17,8 +9,8 @@ export type Action =
   | { readonly op: "reg_read"; readonly off: number; readonly size: 4 | 8; readonly mask?: bigint; readonly why?: string }
   | { readonly op: "dma_read" | "dma_write"; readonly bdf: string; readonly iova: bigint; readonly len: number }
   | { readonly op: "msi"; readonly bdf: string; readonly addr: number; readonly data: number }
-  /** Reads FSTS, and the fault record if it holds one; then clears both if asked to. */
-  | { readonly op: "check_faults"; readonly clear: boolean };
+  /** What is looked at depends on what is seen. */
+  | { readonly op: "observe"; readonly observe: (observer: Observer) => Promise<void> };
 
 /** Actions that make sense together, and without which the rest still does. */
 export interface Block {
@@ -31,7 +23,7 @@ export interface Block {
 export interface Program {
   readonly family: string;
   readonly seed: number;
-  readonly configuration: Configuration;
+  readonly machine: Machine;
   readonly blocks: readonly Block[];
 }
 

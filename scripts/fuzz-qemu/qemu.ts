@@ -1,5 +1,5 @@
 /**
- * QEMU with an Intel IOMMU and seven `edu` devices, driven through its qtest socket. Debian's build has no qtest
+ * QEMU with an IOMMU and seven `edu` devices, driven through its qtest socket. Debian's build has no qtest
  * accelerator: the processor runs under TCG and stands in a `hlt`, and with `-icount sleep=off` the virtual clock,
  * on which edu's DMA timer waits, jumps from timer to timer.
  */
@@ -8,18 +8,17 @@ import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync } fro
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { DEVICES, requesterOf, type Configuration } from "./program.ts";
+import { hex, type Machine } from "./machine.ts";
+import { DEVICES, requesterOf } from "./program.ts";
 
 /** The program under test is no longer there, or answers nonsense. */
 export class QemuFailure extends Error {
   override readonly name = "QemuFailure";
 }
 
-const REGISTERS = 0xfed9_0000;
 const FIRST_BAR = 0xfe00_0000;
 const BAR_SIZE = 0x10_0000;
 const ROOT_PORT = "00:02.0";
-const EVENTS = ["vtd_irq_generate", "vtd_dmar_fault", "vtd_fault_disabled", "vtd_dmar_translate", "vtd_ir_remap_msi"];
 /** A DMA takes a handful of polls; one that takes this many hangs. */
 const MOST_POLLS = 20_000;
 const START_TRIES = 400;
@@ -27,17 +26,12 @@ const START_TRIES = 400;
 /** edu's registers and buffer, in its BAR. QEMU docs/specs/edu.rst. */
 const EDU = { raise: 0x60, acknowledge: 0x64, source: 0x80, target: 0x88, count: 0x90, command: 0x98, buffer: 0x4_0000 } as const;
 
-const optionsOf = ({ aw, scalable, snoopControl, cachingMode, eim }: Configuration): string =>
-  [`aw-bits=${aw}`, "intremap=on", ...(scalable ? ["x-scalable-mode=on"] : []), ...(snoopControl ? ["snoop-control=on"] : []), ...(cachingMode ? ["caching-mode=on"] : []), ...(eim ? ["eim=on", "x-buggy-eim=on"] : [])].join(",");
-
 /** The last bytes of a 64 KiB BIOS: `cli; hlt; jmp` back to the `hlt`, where the processor starts. Intel SDM vol. 3 "First Instruction Executed". */
 const bios = (): Uint8Array => {
   const image = new Uint8Array(0x1_0000).fill(0xf4);
   image.set([0xfa, 0xf4, 0xeb, 0xfd], 0xfff0);
   return image;
 };
-
-const hex = (value: number | bigint): string => `0x${value.toString(16)}`;
 
 /** One event line of QEMU's log, and the numbers in it in order. */
 export interface QemuEvent {
@@ -52,8 +46,7 @@ process.on("exit", () => {
 });
 
 export class Qemu {
-  /** What stands behind `-device intel-iommu`. */
-  readonly options: string;
+  readonly #machine: Machine;
   readonly #folder = mkdtempSync(join(tmpdir(), "iommu-lab-qemu-"));
   readonly #process: ChildProcess;
   readonly #log: number;
@@ -65,8 +58,8 @@ export class Qemu {
   #gone: QemuFailure | undefined;
   #complaints = "";
 
-  private constructor(configuration: Configuration) {
-    this.options = optionsOf(configuration);
+  private constructor(machine: Machine) {
+    this.#machine = machine;
     running.add(this);
     const file = (name: string): string => join(this.#folder, name);
     writeFileSync(file("bios"), bios());
@@ -78,8 +71,8 @@ export class Qemu {
       "qemu-system-x86_64",
       [
         ...["-machine", "q35,kernel-irqchip=off", "-accel", "tcg", "-icount", "shift=0,sleep=off", "-bios", file("bios"), "-m", "6G", "-nodefaults", "-display", "none"],
-        ...["-qtest", `unix:${file("qtest")},server=on,wait=off`, "-qtest-log", "/dev/null", "-d", EVENTS.map((name) => `trace:${name}`).join(","), "-D", file("log")],
-        ...["-device", `intel-iommu,${this.options}`, ...edu, "-device", `pcie-root-port,id=below,addr=${ROOT_PORT.slice(3)}`, "-device", "edu,bus=below,addr=00.0,dma_mask=0xffffffffffffffff"],
+        ...["-qtest", `unix:${file("qtest")},server=on,wait=off`, "-qtest-log", "/dev/null", "-d", machine.events.map((name) => `trace:${name}`).join(","), "-D", file("log")],
+        ...["-device", machine.device, ...edu, "-device", `pcie-root-port,id=below,addr=${ROOT_PORT.slice(3)}`, "-device", "edu,bus=below,addr=00.0,dma_mask=0xffffffffffffffff"],
       ],
       { stdio: ["ignore", "ignore", "pipe"] },
     );
@@ -89,8 +82,8 @@ export class Qemu {
   }
 
   /** Starts a machine, its devices in place and at reset. @throws QemuFailure */
-  static async start(configuration: Configuration): Promise<Qemu> {
-    const qemu = new Qemu(configuration);
+  static async start(machine: Machine): Promise<Qemu> {
+    const qemu = new Qemu(machine);
     try {
       await qemu.#connect();
       await qemu.#placeDevices();
@@ -120,11 +113,11 @@ export class Qemu {
   }
 
   async readRegister(off: number, size: 4 | 8): Promise<bigint> {
-    return BigInt(await this.#ask(`${size === 8 ? "readq" : "readl"} ${hex(REGISTERS + off)}`));
+    return BigInt(await this.#ask(`${size === 8 ? "readq" : "readl"} ${hex(this.#machine.registers + off)}`));
   }
 
   async writeRegister(off: number, size: 4 | 8, value: bigint): Promise<void> {
-    await this.#ask(`${size === 8 ? "writeq" : "writel"} ${hex(REGISTERS + off)} ${hex(value)}`);
+    await this.#ask(`${size === 8 ? "writeq" : "writel"} ${hex(this.#machine.registers + off)} ${hex(value)}`);
   }
 
   /** Lets a device move `len` bytes between `at` in its buffer and an I/O virtual address. */
@@ -160,7 +153,7 @@ export class Qemu {
     const lines = text.split("\n");
     this.#logRest = lines.pop() ?? "";
     return lines.flatMap((line) => {
-      const name = EVENTS.find((event) => line.startsWith(`${event} `));
+      const name = this.#machine.events.find((event) => line.startsWith(`${event} `));
       if (name === undefined) return [];
       const numbers = [...line.matchAll(/0x[0-9a-f]+|(?<= )\d+(?= |$)/g)].map(([text]) => BigInt(text));
       return [{ name, numbers }];

@@ -1,22 +1,36 @@
-import { setRegister } from "./pages.ts";
 import { DMA_BUDGET, type Action } from "./program.ts";
 import type { Random } from "./random.ts";
-import type { Domain, Target } from "./second-stage.ts";
+
+/** Some pages of I/O virtual memory that a program can aim at. */
+export interface Target {
+  /** First IOVA. */
+  readonly iova: bigint;
+  /** Bytes from there that one transfer may touch. */
+  readonly size: number;
+  /** Where the bytes are (HPA) when every right is there; undefined where nothing can be looked at. */
+  readonly memory: number | undefined;
+  /** The leaf entry: its address, its value, and which level it is. */
+  readonly leaf: { readonly at: number; readonly value: bigint; readonly level: number } | undefined;
+}
+
+/** What one table translates. */
+export interface AddressSpace {
+  /** The domain that cached translations are tagged with. */
+  readonly id: number;
+  readonly targets: readonly Target[];
+}
 
 /** How programs make a unit forget everything. */
 export type Flush = () => readonly Action[];
 
 /** A device as the tables show it. */
-export interface Device {
+export interface Device<Space extends AddressSpace = AddressSpace> {
   readonly bdf: string;
   /** What its requests go through; undefined where they end before a second stage, or pass. */
-  readonly domain: Domain | undefined;
+  readonly domain: Space | undefined;
   /** Its requests may pass unchanged. */
   readonly passes?: boolean;
 }
-
-/** Every cache, by registers, in legacy mode without a queue. VT-d §6.5.1 "Register-based Invalidation". */
-export const flushByRegister: Flush = () => [setRegister(0x28, 8, 0xa000_0000_0000_0000n), setRegister(0xf8, 8, 0x9000_0000_0000_0000n)];
 
 /**
  * Makes transfers, and keeps QEMU from what it does wrong: a translation cached for one direction, met by a request in
@@ -25,12 +39,15 @@ export const flushByRegister: Flush = () => [setRegister(0x28, 8, 0xa000_0000_00
 export class Transfers {
   readonly #random: Random;
   readonly #flush: Flush;
+  readonly #check: Action | undefined;
   readonly #seen = new Map<string, "read" | "write">();
   readonly #moved = new Map<string, number>();
 
-  constructor(random: Random, flush: Flush) {
+  /** @param check what follows each transfer */
+  constructor(random: Random, flush: Flush, check?: Action) {
     this.#random = random;
     this.#flush = flush;
+    this.#check = check;
   }
 
   /** To be called when the program flushes everything by itself. */
@@ -44,7 +61,7 @@ export class Transfers {
   }
 
   /** One transfer with what surrounds it; none when the device has moved all it can. */
-  transfer({ bdf, domain }: Device, target: Target, check: Action | undefined, direction: "read" | "write" = this.#random.pick(["read", "write"])): Action[] {
+  transfer({ bdf, domain }: Device, target: Target, direction: "read" | "write" = this.#random.pick(["read", "write"]), check = this.#check): Action[] {
     const random = this.#random;
     const crossing = random.chance(0.12);
     const len = random.pick([1, 2, 3, 4, 7, 8, 16, 24, 33, 64]);

@@ -1,7 +1,10 @@
-import { command, Pages, readRegister, setRegister, write } from "./pages.ts";
-import { DEVICES, requesterOf, type Action, type Block, type Configuration, type Program } from "./program.ts";
+import { Pages, readRegister, setRegister, write } from "../pages.ts";
+import { DEVICES, requesterOf, type Action, type Block, type Program } from "../program.ts";
 import { Queue } from "./queue.ts";
-import { Random } from "./random.ts";
+import { Random } from "../random.ts";
+import { command } from "./commands.ts";
+import type { Configuration } from "./configuration.ts";
+import { IntelMachine } from "./machine.ts";
 
 const TABLE_SET = 0x0100_0000n;
 const QUEUE = 0x0400_0000n;
@@ -61,5 +64,5 @@ export const interruptProgram = (seed: number): Program => {
         : [message(remappable(random, entries)), readRegister(0x34, 4)],
     });
   }
-  return { family: "interrupts", seed, configuration, blocks };
+  return { family: "interrupts", seed, machine: new IntelMachine(configuration), blocks };
 };

@@ -1,18 +1,22 @@
-import { command, Pages, readRegister, setRegister, write } from "./pages.ts";
-import { DEVICES, requesterOf, type Action, type Block, type Configuration, type Program } from "./program.ts";
-import { Random } from "./random.ts";
+import { Pages, readRegister, setRegister, write } from "../pages.ts";
+import { DEVICES, requesterOf, type Action, type Block, type Program } from "../program.ts";
+import { Random } from "../random.ts";
 import { SecondStage, type Domain } from "./second-stage.ts";
-import { flushByRegister, Transfers, type Device } from "./transfers.ts";
+import { Transfers, type Device } from "../transfers.ts";
+import { command, flushByRegister } from "./commands.ts";
+import { checkFaults } from "./check-faults.ts";
+import type { Configuration } from "./configuration.ts";
+import { IntelMachine } from "./machine.ts";
 
 /** Legacy mode: root, context and second-stage tables with random flaws. VT-d §3.4.2 "Legacy Mode Address Translation". */
 interface Tables {
+  readonly configuration: Configuration;
   readonly rootTable: number;
   readonly devices: readonly Device[];
   readonly domains: readonly Domain[];
   readonly setup: readonly Action[];
 }
 
-const CHECK: Action = { op: "check_faults", clear: true };
 const ROOT_SET = 0x4000_0000n;
 const ENABLED = 0x8000_0000n;
 
@@ -70,7 +74,7 @@ const tablesOf = (random: Random, pages: Pages, configuration: Configuration): T
     setup.push(write(table * 4096 + 16 * (requesterOf(bdf) & 0xff), ...words));
     return { bdf, domain: sound ? domain : undefined, passes };
   });
-  return { rootTable, devices, domains, setup };
+  return { configuration, rootTable, devices, domains, setup };
 };
 
 /** A leaf now leads elsewhere, and the unit is told in one of the ways that reach it. VT-d §6.5.1.2 "IOTLB Invalidate". */
@@ -80,7 +84,7 @@ const moved = (random: Random, pages: Pages, transfers: Transfers, tables: Table
   if (device.domain === undefined || targets.length === 0) return [];
   const target = random.pick(targets);
   const direction = random.pick(["read", "write"] as const);
-  const before = transfers.transfer(device, target, CHECK, direction);
+  const before = transfers.transfer(device, target, direction);
   const page = pages.take();
   const value = (BigInt(page) << 12n) | ((target.leaf?.value ?? 0n) & 0xfffn);
   const id = BigInt(device.domain.id) << 32n;
@@ -92,7 +96,7 @@ const moved = (random: Random, pages: Pages, transfers: Transfers, tables: Table
     [setRegister(0xf0, 8, base | BigInt(am)), setRegister(0xf8, 8, (1n << 63n) | (3n << 60n) | id)],
   ]);
   const sharing = tables.devices.filter(({ domain }) => domain === device.domain);
-  const after = sharing.flatMap((each) => transfers.transfer(each, { ...target, memory: page * 4096 }, CHECK, direction));
+  const after = sharing.flatMap((each) => transfers.transfer(each, { ...target, memory: page * 4096 }, direction));
   // Back again, so that other blocks find what they know.
   const restore = [write(target.leaf?.at ?? 0, target.leaf?.value ?? 0n), ...transfers.flushAll()];
   return [...before, write(target.leaf?.at ?? 0, value), ...told, readRegister(0xf8, 8, 1n << 63n, "actual granularity"), ...after, ...restore];
@@ -104,18 +108,18 @@ const burst = (random: Random, transfers: Transfers, tables: Tables): Action[] =
   for (let i = random.between(2, 6); i > 0; i--) {
     const device = random.pick(tables.devices);
     const target = device.domain !== undefined && random.chance(0.5) ? random.pick(device.domain.targets) : transfers.stray(device, 39);
-    actions.push(...transfers.transfer(device, target, { op: "check_faults", clear: false }));
+    actions.push(...transfers.transfer(device, target, undefined, checkFaults(tables.configuration, false)));
     if (random.chance(0.3)) actions.push(setRegister(0x38, 4, random.chance(0.5) ? 0x8000_0000n : 0n), readRegister(0x38, 4));
     if (random.chance(0.2)) actions.push(setRegister(0x34, 4, 1n), readRegister(0x34, 4));
   }
-  return [...actions, CHECK, readRegister(0x38, 4)];
+  return [...actions, checkFaults(tables.configuration, true), readRegister(0x38, 4)];
 };
 
 /** Translation off and on again. */
 const offAndOn = (random: Random, pages: Pages, transfers: Transfers, tables: Tables): Action[] => {
   const { bdf } = random.pick(tables.devices);
   const page = pages.take();
-  const off = transfers.transfer({ bdf, domain: undefined }, { iova: BigInt(page) << 12n, size: 4096, memory: page * 4096, leaf: undefined }, CHECK);
+  const off = transfers.transfer({ bdf, domain: undefined }, { iova: BigInt(page) << 12n, size: 4096, memory: page * 4096, leaf: undefined });
   return [...command(0n), ...off, ...command(ROOT_SET), ...transfers.flushAll(), ...command(ENABLED)];
 };
 
@@ -124,7 +128,7 @@ export const legacyProgram = (seed: number): Program => {
   const random = new Random(seed);
   const configuration: Configuration = { aw: random.pick([39, 48]), scalable: false, snoopControl: random.chance(0.25), cachingMode: random.chance(0.2), eim: false };
   const pages = new Pages(random);
-  const transfers = new Transfers(random, flushByRegister);
+  const transfers = new Transfers(random, flushByRegister, checkFaults(configuration, true));
   const tables = tablesOf(random, pages, configuration);
   const events = [setRegister(0x40, 4, BigInt(0xfee0_0000 + (random.between(1, 0xfe) << 12))), setRegister(0x3c, 4, BigInt(random.between(0x30, 0xfe))), ...(random.chance(0.7) ? [setRegister(0x38, 4, 0n)] : [])];
   const on = [setRegister(0x20, 8, BigInt(tables.rootTable) << 12n), readRegister(0x20, 8), ...command(ROOT_SET), ...flushByRegister(), readRegister(0x28, 8, 1n << 63n, "actual granularity"), ...command(ENABLED)];
@@ -136,9 +140,9 @@ export const legacyProgram = (seed: number): Program => {
       kind === 0 ? offAndOn(random, pages, transfers, tables)
       : kind <= 2 ? burst(random, transfers, tables)
       : kind <= 5 ? moved(random, pages, transfers, tables)
-      : kind <= 8 || device.domain === undefined ? transfers.transfer(device, transfers.stray(device, configuration.aw), CHECK)
-      : transfers.transfer(device, random.pick(device.domain.targets), CHECK);
+      : kind <= 8 || device.domain === undefined ? transfers.transfer(device, transfers.stray(device, configuration.aw))
+      : transfers.transfer(device, random.pick(device.domain.targets));
     blocks.push({ required: false, actions });
   }
-  return { family: "legacy", seed, configuration, blocks };
+  return { family: "legacy", seed, machine: new IntelMachine(configuration), blocks };
 };

@@ -1,6 +1,9 @@
-import { command, Pages, readRegister, setRegister, words } from "./pages.ts";
-import type { Action, Block, Configuration, Program } from "./program.ts";
-import { Random } from "./random.ts";
+import { Pages, readRegister, setRegister, words } from "../pages.ts";
+import type { Action, Block, Program } from "../program.ts";
+import { Random } from "../random.ts";
+import { command } from "./commands.ts";
+import type { Configuration } from "./configuration.ts";
+import { IntelMachine } from "./machine.ts";
 
 const ENABLED = 0x0400_0000n;
 
@@ -122,5 +125,5 @@ export const queueProgram = (seed: number): Program => {
         () => [setRegister(0x38, 4, random.chance(0.5) ? 0n : 0x8000_0000n), readRegister(0x38, 4)],
       ])(),
     });
-  return { family: "queue", seed, configuration, blocks };
+  return { family: "queue", seed, machine: new IntelMachine(configuration), blocks };
 };

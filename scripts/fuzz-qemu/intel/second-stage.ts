@@ -1,25 +1,13 @@
-import { write, type Pages } from "./pages.ts";
-import type { Action, Configuration } from "./program.ts";
-import type { Random } from "./random.ts";
-
-/** Some pages of I/O virtual memory that a program can aim at. */
-export interface Target {
-  /** First IOVA. */
-  readonly iova: bigint;
-  /** Bytes from there that one transfer may touch. */
-  readonly size: number;
-  /** Where the bytes are (HPA) when every right is there; undefined where nothing can be looked at. */
-  readonly memory: number | undefined;
-  /** The leaf entry: its address, its value, and which level it is. */
-  readonly leaf: { readonly at: number; readonly value: bigint; readonly level: number } | undefined;
-}
+import { write, type Pages } from "../pages.ts";
+import type { Action } from "../program.ts";
+import type { Random } from "../random.ts";
+import type { AddressSpace, Target } from "../transfers.ts";
+import type { Configuration } from "./configuration.ts";
 
 /** A second-stage table with its targets. VT-d §3.7 "Second-Stage Translation". */
-export interface Domain {
-  readonly id: number;
+export interface Domain extends AddressSpace {
   readonly levels: 3 | 4;
   readonly root: number;
-  readonly targets: readonly Target[];
   readonly setup: readonly Action[];
 }
 

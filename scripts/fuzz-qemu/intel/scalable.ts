@@ -1,11 +1,14 @@
-import { command, Pages, readRegister, setRegister, write } from "./pages.ts";
-import { DEVICES, requesterOf, type Action, type Block, type Configuration, type Program } from "./program.ts";
+import { Pages, readRegister, setRegister, write } from "../pages.ts";
+import { DEVICES, requesterOf, type Action, type Block, type Program } from "../program.ts";
 import { Queue } from "./queue.ts";
-import { Random } from "./random.ts";
+import { Random } from "../random.ts";
 import { SecondStage, type Domain } from "./second-stage.ts";
-import { Transfers, type Device } from "./transfers.ts";
+import { Transfers, type Device } from "../transfers.ts";
+import { command } from "./commands.ts";
+import { checkFaults } from "./check-faults.ts";
+import type { Configuration } from "./configuration.ts";
+import { IntelMachine } from "./machine.ts";
 
-const CHECK: Action = { op: "check_faults", clear: true };
 const QUEUE = 0x0400_0000n;
 
 /** What becomes of a device's requests in the PASID structures. */
@@ -45,7 +48,7 @@ export const scalableProgram = (seed: number): Program => {
   const pages = new Pages(random);
   const queue = new Queue(random, pages, true);
   const everything = [[0x11n, 0n], [0x37n, 0n], [0x12n, 0n]] as const;
-  const transfers = new Transfers(random, () => queue.submit(...everything));
+  const transfers = new Transfers(random, () => queue.submit(...everything), checkFaults(configuration, true));
   const ids = new Set<number>();
   while (ids.size < 3) ids.add(random.between(1, 0xffff));
   const domains = [...ids].map((id) => new SecondStage(random, pages, configuration, configuration.aw === 39 ? 3 : 4).build(id, random.between(3, 7)));
@@ -61,7 +64,7 @@ export const scalableProgram = (seed: number): Program => {
   for (let i = random.between(15, 40); i > 0; i--) {
     const device = random.pick(devices);
     const target = device.domain === undefined || random.chance(0.2) ? transfers.stray(device, configuration.aw) : random.pick(device.domain.targets);
-    blocks.push({ required: false, actions: random.chance(0.1) ? [...transfers.flushAll(), readRegister(0x34, 4)] : transfers.transfer(device, target, CHECK) });
+    blocks.push({ required: false, actions: random.chance(0.1) ? [...transfers.flushAll(), readRegister(0x34, 4)] : transfers.transfer(device, target) });
   }
-  return { family: "scalable", seed, configuration, blocks };
+  return { family: "scalable", seed, machine: new IntelMachine(configuration), blocks };
 };

@@ -1,6 +1,9 @@
-import { command, Pages, readRegister, setRegister } from "./pages.ts";
-import type { Action, Block, Configuration, Program } from "./program.ts";
-import { Random } from "./random.ts";
+import { Pages, readRegister, setRegister } from "../pages.ts";
+import type { Action, Block, Program } from "../program.ts";
+import { Random } from "../random.ts";
+import { command } from "./commands.ts";
+import type { Configuration } from "./configuration.ts";
+import { IntelMachine } from "./machine.ts";
 
 /** A register that may be written with anything, and the bits that come back as the architecture says. */
 interface Probe {
@@ -51,5 +54,5 @@ export const registerProgram = (seed: number): Program => {
   // Last, when nothing is written at random any more: the one-shot and the lasting bits of GCMD, one at a time.
   const base = BigInt(pages.take()) << 12n;
   const steps = [setRegister(0x20, 8, base), setRegister(0xb8, 8, (BigInt(pages.take()) << 12n) | 7n), setRegister(0x88, 8, 0n), setRegister(0x90, 8, BigInt(pages.take()) << 12n), ...command(0x4000_0000n), ...command(0x0100_0000n), ...command(0x0400_0000n), ...command(0x8400_0000n), ...command(0x8600_0000n), ...command(0x8600_0000n), readRegister(0x18, 4), readRegister(0x80, 8)];
-  return { family: "registers", seed, configuration, blocks: [...blocks, { required: false, actions: steps }] };
+  return { family: "registers", seed, machine: new IntelMachine(configuration), blocks: [...blocks, { required: false, actions: steps }] };
 };
