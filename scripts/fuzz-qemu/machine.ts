@@ -31,6 +31,8 @@ export interface Machine {
   readonly vendor: "intel" | "amd";
   /** What stands behind `-device`. */
   readonly device: string;
+  /** The PCI function that it is, if it is one. */
+  readonly bdf?: string;
   /** Where its registers are. */
   readonly registers: number;
   /** The log lines to switch on. */
@@ -42,6 +44,6 @@ export interface Machine {
   transferred(events: readonly QemuEvent[], parts: readonly Part[]): TransferOutcome;
   /** What became of a device's message; null: blocked. */
   message(events: readonly QemuEvent[]): { readonly addr: bigint; readonly data: bigint } | null;
-  /** Steps for the messages that the unit itself sent since the last acting step, where its traces tell them at once. */
+  /** The messages that the unit itself sent: Intel's traces have them as steps of their own, AMD's in `irqs` steps. */
   ownMessages(events: readonly QemuEvent[]): readonly Step[];
 }

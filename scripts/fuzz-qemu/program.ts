@@ -9,6 +9,13 @@ export type Action =
   | { readonly op: "reg_read"; readonly off: number; readonly size: 4 | 8; readonly mask?: bigint; readonly why?: string }
   | { readonly op: "dma_read" | "dma_write"; readonly bdf: string; readonly iova: bigint; readonly len: number }
   | { readonly op: "msi"; readonly bdf: string; readonly addr: number; readonly data: number }
+  /** Configuration space of a unit that is a PCI function. */
+  | { readonly op: "cfg_write"; readonly off: number; readonly value: number }
+  | { readonly op: "cfg_read"; readonly off: number }
+  /** The unit's own interrupts since the last such step, where its traces tell them so. */
+  | { readonly op: "irqs" }
+  /** What stands here depends on what was done before, when the program runs. */
+  | { readonly op: "later"; readonly actions: () => readonly Action[] }
   /** What is looked at depends on what is seen. */
   | { readonly op: "observe"; readonly observe: (observer: Observer) => Promise<void> };
 

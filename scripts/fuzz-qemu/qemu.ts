@@ -134,10 +134,10 @@ export class Qemu {
   /** Lets a device send an MSI. */
   async message(bdf: string, addr: number, data: number): Promise<void> {
     const at = await this.#msiCapability(bdf);
-    await this.#config(bdf, at + 4, addr);
-    await this.#config(bdf, at + 8, 0);
-    await this.#config(bdf, at + 12, data);
-    await this.#config(bdf, at, 0x0001_0000 | ((await this.#readConfig(bdf, at)) & 0xffff));
+    await this.writeConfig(bdf, at + 4, addr);
+    await this.writeConfig(bdf, at + 8, 0);
+    await this.writeConfig(bdf, at + 12, data);
+    await this.writeConfig(bdf, at, 0x0001_0000 | ((await this.readConfig(bdf, at)) & 0xffff));
     await this.#ask(`writel ${hex(barOf(bdf) + EDU.raise)} 0x1`);
     await this.#ask(`writel ${hex(barOf(bdf) + EDU.acknowledge)} 0x1`);
   }
@@ -188,19 +188,19 @@ export class Qemu {
   /** Bus numbers, BARs, bus mastering, MSI: what firmware would do. */
   async #placeDevices(): Promise<void> {
     const behind = barOf("01:00.0") >>> 16;
-    await this.#config(ROOT_PORT, 0x18, 0x0001_0100);
-    await this.#config(ROOT_PORT, 0x20, (behind << 16) | behind);
-    await this.#config(ROOT_PORT, 0x04, 0x7);
+    await this.writeConfig(ROOT_PORT, 0x18, 0x0001_0100);
+    await this.writeConfig(ROOT_PORT, 0x20, (behind << 16) | behind);
+    await this.writeConfig(ROOT_PORT, 0x04, 0x7);
     for (const bdf of DEVICES) {
-      if ((await this.#readConfig(bdf, 0)) !== 0x11e8_1234) throw new QemuFailure(`There is no edu at ${bdf}.`);
-      await this.#config(bdf, 0x10, barOf(bdf));
-      await this.#config(bdf, 0x04, 0x6);
+      if ((await this.readConfig(bdf, 0)) !== 0x11e8_1234) throw new QemuFailure(`There is no edu at ${bdf}.`);
+      await this.writeConfig(bdf, 0x10, barOf(bdf));
+      await this.writeConfig(bdf, 0x04, 0x6);
     }
   }
 
   async #msiCapability(bdf: string): Promise<number> {
-    for (let at = (await this.#readConfig(bdf, 0x34)) & 0xfc; at !== 0; ) {
-      const word = await this.#readConfig(bdf, at);
+    for (let at = (await this.readConfig(bdf, 0x34)) & 0xfc; at !== 0; ) {
+      const word = await this.readConfig(bdf, at);
       if ((word & 0xff) === 5) return at;
       at = (word >>> 8) & 0xfc;
     }
@@ -211,12 +211,12 @@ export class Qemu {
     await this.#ask(`outl 0xcf8 ${hex((0x8000_0000 | (requesterOf(bdf) << 8) | off) >>> 0)}`);
   }
 
-  async #config(bdf: string, off: number, value: number): Promise<void> {
+  async writeConfig(bdf: string, off: number, value: number): Promise<void> {
     await this.#selectConfig(bdf, off);
     await this.#ask(`outl 0xcfc ${hex(value >>> 0)}`);
   }
 
-  async #readConfig(bdf: string, off: number): Promise<number> {
+  async readConfig(bdf: string, off: number): Promise<number> {
     await this.#selectConfig(bdf, off);
     return Number(await this.#ask("inl 0xcfc"));
   }

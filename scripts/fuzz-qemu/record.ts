@@ -29,6 +29,8 @@ class Recorder implements Observer {
   readonly #sent = new Map<string, number>();
   readonly #received = new Map<string, number>();
   readonly #staged = new Map<string, Uint8Array>();
+  /** The unit's own interrupts since the last `irqs` step. */
+  readonly #interrupts: Step[] = [];
   /** Reads whose bytes are still in a device. */
   readonly #kept: { readonly bdf: string; readonly at: number; readonly len: number; readonly fill: (data: Uint8Array) => void }[] = [];
 
@@ -90,6 +92,19 @@ class Recorder implements Observer {
       case "msi":
         await this.#sendMessage(action);
         return;
+      case "cfg_write":
+        await this.#qemu.writeConfig(this.#unit(), action.off, action.value);
+        this.steps.push({ op: "cfg_write", bdf: this.#unit(), off: hex(action.off), size: 4, value: hex(action.value) });
+        return;
+      case "cfg_read":
+        this.steps.push({ op: "cfg_read", bdf: this.#unit(), off: hex(action.off), size: 4, value: hex(await this.#qemu.readConfig(this.#unit(), action.off)) });
+        return;
+      case "irqs":
+        this.steps.push({ op: "irqs", out: this.#interrupts.splice(0) });
+        return;
+      case "later":
+        for (const each of action.actions()) await this.run(each);
+        return;
       case "observe":
         await action.observe(this);
         return;
@@ -147,7 +162,14 @@ class Recorder implements Observer {
   }
 
   #ownMessages(events = this.#qemu.events()): void {
-    this.steps.push(...this.#program.machine.ownMessages(events));
+    const { machine } = this.#program;
+    (machine.vendor === "intel" ? this.steps : this.#interrupts).push(...machine.ownMessages(events));
+  }
+
+  #unit(): string {
+    const { bdf } = this.#program.machine;
+    if (bdf === undefined) throw new Error("This unit has no configuration space.");
+    return bdf;
   }
 }
 

@@ -34,45 +34,60 @@ export interface Device<Space extends AddressSpace = AddressSpace> {
 
 /**
  * Makes transfers, and keeps QEMU from what it does wrong: a translation cached for one direction, met by a request in
- * the other, is aborted there without a fault. A flush goes before such a request.
+ * the other, is aborted without a fault by its Intel unit, and let through by its AMD unit where only levels above the
+ * leaf forbid it. A flush goes before such a request.
  */
 export class Transfers {
   readonly #random: Random;
   readonly #flush: Flush;
   readonly #check: Action | undefined;
+  readonly #shortest: number;
   readonly #seen = new Map<string, "read" | "write">();
   readonly #moved = new Map<string, number>();
 
-  /** @param check what follows each transfer */
-  constructor(random: Random, flush: Flush, check?: Action) {
+  /**
+   * @param check    what follows each transfer
+   * @param shortest bytes that a transfer has at least on each page
+   */
+  constructor(random: Random, flush: Flush, check?: Action, shortest = 1) {
     this.#random = random;
     this.#flush = flush;
     this.#check = check;
+    this.#shortest = shortest;
   }
 
-  /** To be called when the program flushes everything by itself. */
-  forget(): void {
-    this.#seen.clear();
+  /** Belongs where the program starts, and where it flushes everything by itself. */
+  forget(): Action {
+    return { op: "later", actions: () => { this.#seen.clear(); return []; } };
   }
 
   flushAll(): readonly Action[] {
-    this.forget();
-    return this.#flush();
+    return [this.forget(), ...this.#flush()];
+  }
+
+  /** A flush, if since the last the other direction was used. Known only when the program runs: blocks may be left out of it. */
+  #turn(key: string, direction: "read" | "write"): Action {
+    const actions = (): readonly Action[] => {
+      const turned = (this.#seen.get(key) ?? direction) !== direction;
+      if (turned) this.#seen.clear();
+      this.#seen.set(key, direction);
+      return turned ? this.#flush() : [];
+    };
+    return { op: "later", actions };
   }
 
   /** One transfer with what surrounds it; none when the device has moved all it can. */
   transfer({ bdf, domain }: Device, target: Target, direction: "read" | "write" = this.#random.pick(["read", "write"]), check = this.#check): Action[] {
     const random = this.#random;
     const crossing = random.chance(0.12);
-    const len = random.pick([1, 2, 3, 4, 7, 8, 16, 24, 33, 64]);
+    const shortest = this.#shortest;
+    const len = random.pick([1, 2, 3, 4, 7, 8, 16, 24, 33, 64].filter((each) => each >= shortest));
     if ((this.#moved.get(`${bdf} ${direction}`) ?? 0) + len > DMA_BUDGET) return [];
     this.#moved.set(`${bdf} ${direction}`, (this.#moved.get(`${bdf} ${direction}`) ?? 0) + len);
-    const offset = crossing && len > 1 ? 4096 - random.between(1, len - 1) : random.below(4096 - len + 1);
+    const offset = crossing && len >= 2 * shortest ? 4096 - random.between(shortest, len - shortest) : random.below(4096 - len + 1);
     const iova = target.iova + BigInt(offset);
     const key = `${domain?.id ?? bdf} ${iova >> 30n}`;
-    const actions: Action[] = [];
-    if ((this.#seen.get(key) ?? direction) !== direction) actions.push(...this.flushAll());
-    this.#seen.set(key, direction);
+    const actions: Action[] = [this.#turn(key, direction)];
     const last = offset + len > target.size ? target.size - offset : len;
     const memory = target.memory === undefined ? undefined : target.memory + offset;
     if (memory !== undefined) actions.push({ op: "mem_write", addr: memory, data: random.bytes(last) });

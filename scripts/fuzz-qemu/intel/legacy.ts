@@ -132,7 +132,7 @@ export const legacyProgram = (seed: number): Program => {
   const tables = tablesOf(random, pages, configuration);
   const events = [setRegister(0x40, 4, BigInt(0xfee0_0000 + (random.between(1, 0xfe) << 12))), setRegister(0x3c, 4, BigInt(random.between(0x30, 0xfe))), ...(random.chance(0.7) ? [setRegister(0x38, 4, 0n)] : [])];
   const on = [setRegister(0x20, 8, BigInt(tables.rootTable) << 12n), readRegister(0x20, 8), ...command(ROOT_SET), ...flushByRegister(), readRegister(0x28, 8, 1n << 63n, "actual granularity"), ...command(ENABLED)];
-  const blocks: Block[] = [{ required: true, actions: [...tables.setup, ...events, ...on] }];
+  const blocks: Block[] = [{ required: true, actions: [transfers.forget(), ...tables.setup, ...events, ...on] }];
   for (let i = random.between(15, 40); i > 0; i--) {
     const kind = random.below(20);
     const device = random.pick(tables.devices);

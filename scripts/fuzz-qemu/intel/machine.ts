@@ -1,4 +1,4 @@
-import { hex, type Machine, type Part, type Step } from "../machine.ts";
+import { hex, type Machine, type Part, type Step, type TransferOutcome } from "../machine.ts";
 import type { Qemu, QemuEvent } from "../qemu.ts";
 import { optionsOf, type Configuration } from "./configuration.ts";
 
@@ -37,7 +37,7 @@ export class IntelMachine implements Machine {
     if (((await qemu.readRegister(GSTS, 4)) & TE) !== 0n) throw new Error("Translation cannot be switched off to take out what was read.");
   }
 
-  transferred(events: readonly QemuEvent[], parts: readonly Part[]): ReturnType<Machine["transferred"]> {
+  transferred(events: readonly QemuEvent[], parts: readonly Part[]): TransferOutcome {
     const faults = events.filter(({ name }) => name === "vtd_dmar_fault").map(({ numbers }) => ({ reason: Number(numbers[1]), page: (numbers[2] ?? 0n) / PAGE }));
     const faulted = new Set(faults.map(({ page }) => page));
     const silenced = events.some(({ name }) => name === "vtd_fault_disabled");

@@ -7,7 +7,10 @@ import { IntelMachine } from "./machine.ts";
 
 const ENABLED = 0x0400_0000n;
 
-/** The invalidation queue as software sees it. VT-d §6.5.2 "Queued Invalidation Interface". */
+/**
+ * The invalidation queue as software sees it. VT-d §6.5.2 "Queued Invalidation Interface". Where descriptors go is found
+ * when the program runs, so that blocks can be left out of it.
+ */
 export class Queue {
   readonly #table: number;
   readonly #status: number;
@@ -27,13 +30,17 @@ export class Queue {
 
   /** Switches it on; `other` are the bits of GCMD that stay. */
   enable(other = 0n): Action[] {
-    return [setRegister(0x88, 8, 0n), setRegister(0x90, 8, BigInt(this.#table + (this.#wide ? 0x800 : 0) + this.#size)), ...command(other | ENABLED)];
+    const start = (): Action[] => {
+      this.#tail = 0;
+      this.#count = 1;
+      return [setRegister(0x88, 8, 0n), setRegister(0x90, 8, BigInt(this.#table + (this.#wide ? 0x800 : 0) + this.#size)), ...command(other | ENABLED)];
+    };
+    return [{ op: "later", actions: start }];
   }
 
   /** Hands descriptors to the unit, with a wait behind them that writes its status. */
   submit(...descriptors: readonly (readonly [bigint, bigint])[]): Action[] {
-    this.#count++;
-    return [...this.#put(...descriptors, [(BigInt(this.#count) << 32n) | 0x25n, BigInt(this.#status)]), ...this.#state()];
+    return [{ op: "later", actions: () => [...this.#put(...descriptors, this.#wait()), ...this.#state()] }];
   }
 
   /** As `submit`, with a wait that only raises the completion event in front. */
@@ -43,9 +50,12 @@ export class Queue {
 
   /** A descriptor that must stop the queue, then its repair, the error cleared, and what is left done. */
   broken(descriptor: readonly [bigint, bigint]): Action[] {
+    return [{ op: "later", actions: () => this.#break(descriptor) }];
+  }
+
+  #break(descriptor: readonly [bigint, bigint]): Action[] {
     const at = this.#table + this.#tail;
-    this.#count++;
-    const tried = this.#put(descriptor, [(BigInt(this.#count) << 32n) | 0x25n, BigInt(this.#status)]);
+    const tried = this.#put(descriptor, this.#wait());
     const repaired = this.#words([0x12n, 0n]);
     return [
       ...tried, readRegister(0x34, 4), readRegister(0x38, 4), ...this.#state(),
@@ -53,6 +63,11 @@ export class Queue {
       // Only with the tail written again does QEMU go on; hardware goes on at once. Looked at after both.
       setRegister(0x34, 4, 0x10n), setRegister(0x88, 8, BigInt(this.#tail)), readRegister(0x34, 4), readRegister(0x38, 4), ...this.#state(),
     ];
+  }
+
+  #wait(): readonly [bigint, bigint] {
+    this.#count++;
+    return [(BigInt(this.#count) << 32n) | 0x25n, BigInt(this.#status)];
   }
 
   #state(): Action[] {
@@ -111,7 +126,6 @@ export const queueProgram = (seed: number): Program => {
   const queue = new Queue(random, new Pages(random), scalable && random.chance(0.5));
   const event = (control: number, data: number, address: number): Action[] => [setRegister(address, 4, BigInt(0xfee0_0000 + (random.between(1, 0xfe) << 12))), setRegister(data, 4, BigInt(random.between(0x30, 0xfe))), ...(random.chance(0.7) ? [setRegister(control, 4, 0n)] : [])];
   const blocks: Block[] = [{ required: true, actions: [...queue.enable(), ...event(0x38, 0x3c, 0x40), ...event(0xa0, 0xa4, 0xa8)] }];
-  // What one block leaves in the queue the next goes on from, so none can be left out but from the end.
   for (let i = random.between(10, 40); i > 0; i--)
     blocks.push({
       required: false,

@@ -60,7 +60,7 @@ export const scalableProgram = (seed: number): Program => {
   const devices = made.map(({ device }) => device);
   const setup: Action[] = [...domains.flatMap((domain) => domain.setup), write(rootTable * 4096, half(contexts[0]), half(contexts[1])), write(rootTable * 4096 + 16, random.chance(0.8) ? half(behind[0]) : 0n, half(behind[1])), ...made.flatMap(({ actions }) => actions)];
   const on = [setRegister(0x20, 8, (BigInt(rootTable) << 12n) | 0x400n), ...command(0x4000_0000n), ...queue.enable(), ...queue.submit(...everything), ...command(0x8000_0000n | QUEUE)];
-  const blocks: Block[] = [{ required: true, actions: [...setup, ...on] }];
+  const blocks: Block[] = [{ required: true, actions: [transfers.forget(), ...setup, ...on] }];
   for (let i = random.between(15, 40); i > 0; i--) {
     const device = random.pick(devices);
     const target = device.domain === undefined || random.chance(0.2) ? transfers.stray(device, configuration.aw) : random.pick(device.domain.targets);
