@@ -38,11 +38,15 @@ const besides = (random: Random): EntryWords => {
 
 const or = (a: EntryWords, b: EntryWords): EntryWords => [a[0] | b[0], a[1] | b[1], a[2] | b[2], a[3] | b[3]];
 
-/** A random entry: mostly sound, with every flaw on which QEMU and the architecture agree. AMD-Vi §2.2.2, Tables 7 and 8. */
-export const deviceEntry = (random: Random, pages: Pages, bdf: string, domain: HostSpace): EnteredDevice => {
+/**
+ * A random entry: mostly sound, with every flaw on which QEMU and the architecture agree. AMD-Vi §2.2.2, Tables 7 and 8.
+ * @param unused a DomainID for entries whose table is none: translations are tagged by domain, so that what another
+ *               device of the domain left behind could answer
+ */
+export const deviceEntry = (random: Random, pages: Pages, bdf: string, domain: HostSpace, unused: number): EnteredDevice => {
   const id = BigInt(domain.id);
   const rights = BigInt(random.pick([3, 3, 3, 3, 3, 1, 2, 0])) << IR_SHIFT;
-  const paged = (root: bigint, mode: number): EntryWords => or(besides(random), [V | TV | (BigInt(mode) << 9n) | root | rights, id, 0n, 0n]);
+  const paged = (root: bigint, mode: number, tag = id): EntryWords => or(besides(random), [V | TV | (BigInt(mode) << 9n) | root | rights, tag, 0n, 0n]);
   const root = BigInt(domain.root) << 12n;
   const no = { bdf, id: domain.id, domain: undefined };
   switch (random.below(16)) {
@@ -60,7 +64,7 @@ export const deviceEntry = (random: Random, pages: Pages, bdf: string, domain: H
     case 5:
       return { ...no, words: or(paged(root, domain.levels), [1n << BigInt(random.pick([2, 3, 4, 5, 6, 63])), 0n, 0n, 0n]) };
     case 6:
-      return { ...no, words: paged(random.chance(0.5) ? BigInt(pages.hole()) << 12n : root | (1n << BigInt(random.between(40, 51))), domain.levels) };
+      return { ...no, id: unused, words: paged(random.chance(0.5) ? BigInt(pages.hole()) << 12n : root | (1n << BigInt(random.between(40, 51))), domain.levels, BigInt(unused)) };
     default:
       return { bdf, id: domain.id, domain, words: paged(root, domain.levels) };
   }

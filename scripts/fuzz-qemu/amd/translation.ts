@@ -35,6 +35,8 @@ class TranslationProgram {
   readonly #unit: Unit;
   readonly #transfers: Transfers;
   readonly #domains: readonly HostSpace[];
+  /** A DomainID without a table. */
+  readonly #unused: number;
   readonly #devices: readonly EnteredDevice[];
 
   constructor(seed: number) {
@@ -43,9 +45,11 @@ class TranslationProgram {
     const unit = (this.#unit = new Unit(random, pages));
     this.#transfers = new Transfers(random, () => unit.commands.submit(invalidateAll), undefined, SHORTEST);
     const ids = new Set<number>();
-    while (ids.size < 3) ids.add(random.between(0, 0xffff));
-    this.#domains = [...ids].map((id) => new HostTable(random, pages).build(id, random.between(4, 9)));
-    this.#devices = ON_BUS_0.map((bdf) => deviceEntry(random, pages, bdf, random.pick(this.#domains)));
+    while (ids.size < 4) ids.add(random.between(0, 0xffff));
+    const [unused = 0, ...used] = ids;
+    this.#unused = unused;
+    this.#domains = used.map((id) => new HostTable(random, pages).build(id, random.between(4, 9)));
+    this.#devices = ON_BUS_0.map((bdf) => deviceEntry(random, pages, bdf, random.pick(this.#domains), unused));
   }
 
   blocks(): Block[] {
@@ -146,7 +150,7 @@ class TranslationProgram {
   #entered(): Action[] {
     const random = this.#random;
     const old = random.pick(this.#devices);
-    const other = deviceEntry(random, this.#pages, old.bdf, random.pick(this.#domains));
+    const other = deviceEntry(random, this.#pages, old.bdf, random.pick(this.#domains), this.#unused);
     const told = (): Action[] => this.#unit.commands.submit(invalidateDevice(requesterOf(old.bdf)), invalidateDomain(old.id), invalidateDomain(other.id));
     const before = this.#move(old, this.#targetOf(old));
     const between = Array.from({ length: random.between(1, 3) }, () => this.#move(other, this.#targetOf(other)));
