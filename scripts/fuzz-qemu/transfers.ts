@@ -11,6 +11,8 @@ export interface Target {
   readonly memory: number | undefined;
   /** The leaf entry: its address, its value, and which level it is. */
   readonly leaf: { readonly at: number; readonly value: bigint; readonly level: number } | undefined;
+  /** Only the leaf limits what may be done: all that QEMU's AMD unit caches of rights is right. */
+  readonly rightsAtLeaf?: boolean;
 }
 
 /** What one table translates. */
@@ -30,6 +32,8 @@ export interface Device<Space extends AddressSpace = AddressSpace> {
   readonly domain: Space | undefined;
   /** Its requests may pass unchanged. */
   readonly passes?: boolean;
+  /** Its own entry allows everything, as `Target.rightsAtLeaf`. */
+  readonly allRights?: boolean;
 }
 
 /**
@@ -77,7 +81,7 @@ export class Transfers {
   }
 
   /** One transfer with what surrounds it; none when the device has moved all it can. */
-  transfer({ bdf, domain }: Device, target: Target, direction: "read" | "write" = this.#random.pick(["read", "write"]), check = this.#check): Action[] {
+  transfer({ bdf, domain, allRights = false }: Device, target: Target, direction: "read" | "write" = this.#random.pick(["read", "write"]), check = this.#check): Action[] {
     const random = this.#random;
     const crossing = random.chance(0.12);
     const shortest = this.#shortest;
@@ -87,7 +91,7 @@ export class Transfers {
     const offset = crossing && len >= 2 * shortest ? 4096 - random.between(shortest, len - shortest) : random.below(4096 - len + 1);
     const iova = target.iova + BigInt(offset);
     const key = `${domain?.id ?? bdf} ${iova >> 30n}`;
-    const actions: Action[] = [this.#turn(key, direction)];
+    const actions: Action[] = allRights && target.rightsAtLeaf === true ? [] : [this.#turn(key, direction)];
     const last = offset + len > target.size ? target.size - offset : len;
     const memory = target.memory === undefined ? undefined : target.memory + offset;
     if (memory !== undefined) actions.push({ op: "mem_write", addr: memory, data: random.bytes(last) });

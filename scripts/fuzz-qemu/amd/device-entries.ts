@@ -66,6 +66,6 @@ export const deviceEntry = (random: Random, pages: Pages, bdf: string, domain: H
     case 6:
       return { ...no, id: unused, words: paged(random.chance(0.5) ? BigInt(pages.hole()) << 12n : root | (1n << BigInt(random.between(40, 51))), domain.levels, BigInt(unused)) };
     default:
-      return { bdf, id: domain.id, domain, words: paged(root, domain.levels) };
+      return { bdf, id: domain.id, domain, allRights: rights === 3n << IR_SHIFT, words: paged(root, domain.levels) };
   }
 };

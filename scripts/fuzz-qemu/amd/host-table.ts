@@ -91,6 +91,8 @@ export class HostTable {
     let table = this.#root;
     let iova = 0n;
     let rightsAbove = RIGHTS_ABOVE[flaw];
+    /** Of a directory that is not present, though all below it is. */
+    let missing = false;
     while (table.level > leafLevel) {
       const { level } = table;
       const shared = sharedIn(table);
@@ -102,18 +104,20 @@ export class HostTable {
       }
       const index = this.#indexFor(table, (at) => !table.entries.has(at));
       iova |= BigInt(index) << BigInt(shiftOf(level));
-      if (level === flawLevel && this.#breakDirectory(table, index, iova, flaw)) return;
+      const hides = level === flawLevel && flaw === "not present" && random.chance(0.5);
+      if (level === flawLevel && !hides && this.#breakDirectory(table, index, iova, flaw)) return;
+      missing ||= hides;
       const next = level > 2 && random.chance(0.25) ? random.between(1, level - 1) : level - 1;
       const page = this.#pages.take();
-      const directory = { at: entryAt(table, index), value: (BigInt(page) << 12n) | (BigInt(next) << 9n) | PRESENT | (rightsAbove ?? RW) | ignoredBits(random, false) };
+      const directory = { at: entryAt(table, index), value: (BigInt(page) << 12n) | (BigInt(next) << 9n) | (hides ? 0n : PRESENT) | (rightsAbove ?? RW) | ignoredBits(random, false) };
       const child: Table = { page, level: next, entries: new Map(), directory };
       this.#setup.push(write(directory.at, directory.value));
-      // What has not all rights leads to this target alone.
-      table.entries.set(index, rightsAbove === undefined ? child : undefined);
+      // What does not let everything through leads to this target alone.
+      table.entries.set(index, rightsAbove === undefined && !hides ? child : undefined);
       rightsAbove = undefined;
       table = child;
     }
-    this.#leaf(table, iova, flaw);
+    this.#leaf(table, iova, missing ? "none" : flaw, missing);
   }
 
   /** A random index that suits, in the table's range. */
@@ -147,7 +151,7 @@ export class HostTable {
     return this.#random.wide() & ~(RW | PRESENT);
   }
 
-  #leaf(table: Table, above: bigint, flaw: Flaw): void {
+  #leaf(table: Table, above: bigint, flaw: Flaw, missing: boolean): void {
     const random = this.#random;
     const { level } = table;
     // Up to 2^52 bytes: the size code has no room for more.
@@ -180,8 +184,8 @@ export class HostTable {
     this.#put(table, index, value, copies);
     const target = iova + (within << 12n);
     if (isSpecial(target)) return;
-    const reaches = flaw !== "to nowhere" && beyond === 0n;
-    this.#targets.push({ iova: target, size: 4096 * pages, memory: reaches ? Number(page) * 4096 : undefined, leaf: { at: entryAt(table, index), value, level }, shift, copies, directory: table.directory });
+    const reaches = flaw !== "to nowhere" && beyond === 0n && !missing;
+    this.#targets.push({ iova: target, size: 4096 * pages, memory: reaches ? Number(page) * 4096 : undefined, leaf: { at: entryAt(table, index), value, level }, shift, copies, directory: table.directory, rightsAtLeaf: RIGHTS_ABOVE[flaw] === undefined });
   }
 
   #put(table: Table, index: number, value: bigint, copies: number): void {
