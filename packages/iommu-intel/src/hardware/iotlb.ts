@@ -14,6 +14,10 @@ export const SUPERVISOR_SHIFT = 3;
 export const CLEAN = 1 << 6;
 export const MEMORY_TYPE_SHIFT = 7;
 export const SNOOP = 1 << 10;
+/** The page number is no positive int32: its upper part counts. */
+export const FAR = 1 << 11;
+/** From `Access.Write` to `CLEAN`. */
+export const CLEAN_SHIFT = 5;
 export const SHIFT_SHIFT = 12;
 /** A fault reason, for entries that say "not present" (caching mode only). */
 export const FAULT_SHIFT = 24;
@@ -95,7 +99,7 @@ export class Iotlb implements TranslationCache {
     words[at + TAG_HIGH] = second;
     words[at + SPACE] = space;
     words[at + PAGE] = page;
-    words[at + FLAGS] = flags;
+    words[at + FLAGS] = page > 0x7fff_ffff ? flags | FAR : flags;
     words[at + PAGE_HIGH] = page > 0x7fff_ffff ? Math.floor(page / 0x1_0000_0000) : 0;
   }
 
@@ -174,7 +178,7 @@ export class UnboundedIotlb implements TranslationCache {
     this.words[at + TAG_HIGH] = tagHigh(high, bits);
     this.words[at + SPACE] = space;
     this.words[at + PAGE] = page;
-    this.words[at + FLAGS] = flags;
+    this.words[at + FLAGS] = page > 0x7fff_ffff ? flags | FAR : flags;
     this.words[at + PAGE_HIGH] = page > 0x7fff_ffff ? Math.floor(page / 0x1_0000_0000) : 0;
   }
 

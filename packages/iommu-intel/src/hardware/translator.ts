@@ -4,7 +4,7 @@ import { Binding, BindingKind } from "./binding.ts";
 import type { VtdCapabilities } from "./capabilities.ts";
 import { explainRule, faultText } from "./explain.ts";
 import { FirstStageWalker } from "./first-stage.ts";
-import { CLEAN, FAULT_SHIFT, FLAGS, Iotlb, MEMORY_TYPE_SHIFT, NO_CACHE, PAGE, PAGE_HIGH, SHIFT_SHIFT, SNOOP, SUPERVISOR_SHIFT, UnboundedIotlb, USER_RIGHTS, type TranslationCache } from "./iotlb.ts";
+import { CLEAN, CLEAN_SHIFT, FAR, FAULT_SHIFT, FLAGS, Iotlb, MEMORY_TYPE_SHIFT, NO_CACHE, PAGE, PAGE_HIGH, SHIFT_SHIFT, SNOOP, SUPERVISOR_SHIFT, UnboundedIotlb, USER_RIGHTS, type TranslationCache } from "./iotlb.ts";
 import type { MemoryTypes } from "./memory-types.ts";
 import { NO_STRUCTURE_CACHE, SmallPagingStructureCache, UnboundedPagingStructureCache, type PagingStructureCache } from "./paging-structure-cache.ts";
 import { INTERRUPT_FIRST_PAGE, INTERRUPT_LAST_PAGE, SecondStageWalker } from "./second-stage.ts";
@@ -112,22 +112,27 @@ export class Translator {
     if ((low >>> 8 === INTERRUPT_FIRST_PAGE >>> 8 && high === 0) || access === 0 || access > USER_READ_WRITE || request.addressType !== AddressType.Untranslated) return false;
     const at = this.#cache.lookup(binding.space, low, high);
     if (at < 0) {
-      this.lookups++;
-      this.misses++;
-      if (binding.kind === BindingKind.SecondStage) {
-        if (!this.#walkPlain(out, binding, low, high, access)) this.#walkSecond(request, out, binding, low, high, access, false, undefined);
-      } else this.#walkFirst(request, out, binding, low, high, access, false, false, undefined);
+      this.#missAgain(request, out, binding, low, high);
       return true;
     }
     const words = this.#cache.words;
     const flags = words[at + FLAGS] as number; // at is of an entry
-    const first = words[at + PAGE] as number;
     // An entry that says "not present" has no rights, and a clean one must be walked again before a write.
-    if ((access & flags) !== access || ((flags & CLEAN) !== 0 && (access & Access.Write) !== 0) || first < 0 || words[at + PAGE_HIGH] !== 0) return false;
+    if ((access & flags) !== access || (flags & (FAR | ((access & Access.Write) << CLEAN_SHIFT))) !== 0) return false;
     this.lookups++;
-    out.page = first + (low & ((1 << (((flags >>> SHIFT_SHIFT) & 63) - 12)) - 1));
+    out.page = (words[at + PAGE] as number) + (low & ((1 << (((flags >>> SHIFT_SHIFT) & 63) - 12)) - 1));
     answer(out, flags, flags & USER_RIGHTS);
     return true;
+  }
+
+  /** The page is not in the IOTLB. */
+  #missAgain(request: Readonly<TranslationRequest>, out: Translation, binding: Binding, low: number, high: number): void {
+    const { access } = request;
+    this.lookups++;
+    this.misses++;
+    if (binding.kind === BindingKind.SecondStage) {
+      if (!this.#walkPlain(out, binding, low, high, access)) this.#walkSecond(request, out, binding, low, high, access, false, undefined);
+    } else this.#walkFirst(request, out, binding, low, high, access, false, false, undefined);
   }
 
   #translate(request: Readonly<TranslationRequest>, out: Translation, explain: ExplanationSink | undefined): void {
@@ -241,8 +246,7 @@ export class Translator {
     const shift = (flags >>> SHIFT_SHIFT) & 63;
     const inside = low & ((1 << (shift - 12)) - 1);
     const first = words[at + PAGE] as number;
-    const far = words[at + PAGE_HIGH] as number;
-    const page = (far === 0 && first >= 0 ? first : far * 0x1_0000_0000 + (first >>> 0)) + inside;
+    const page = ((flags & FAR) === 0 ? first : (words[at + PAGE_HIGH] as number) * 0x1_0000_0000 + (first >>> 0)) + inside;
     if (explain !== undefined) explain.step({ structure: "IOTLB", rule: "A cached translation is used without reading memory", section: "VT-d §6.2.3", outcome: "hit", fields: { page, pageShift: shift, rights, domain: binding.domain } });
     out.page = page;
     answer(out, flags, translating && (flags & CLEAN) !== 0 ? rights & ~Access.Write : rights);
