@@ -226,10 +226,10 @@ describe("device-TLB invalidation (VT-d §6.5.2.5, §6.5.2.6)", () => {
   });
   test("with PASID, and for every PASID", () => {
     const rig = scalable();
-    rig.submit(PASID_DEVICE_TLB_DESCRIPTOR.encode({ TYPE: 8, SID: 0x0305, PASID: 0xabcde, ADDR: 0x1230, S: 1 }), PASID_DEVICE_TLB_DESCRIPTOR.encode({ TYPE: 8, SID: 0x0305, PASID: 7, G: 1, ADDR: 2 }));
-    expect(rig.deviceTlb.map(({ invalidation }) => invalidation)).toEqual([
-      { pasid: 0xabcde, page: 0x1230, sizeShift: 13, global: false },
-      { pasid: 7, page: 2, sizeShift: 12, global: true },
+    rig.submit(PASID_DEVICE_TLB_DESCRIPTOR.encode({ TYPE: 8, SID: 0x0305, PASID: 0xabcde, ADDR: 0x1230, S: 1 }), PASID_DEVICE_TLB_DESCRIPTOR.encode({ TYPE: 8, SID: 0xf7e8, PASID: 7, G: 1, ADDR: 2 }));
+    expect(rig.deviceTlb.map(({ requester, invalidation }) => ({ requester, ...invalidation }))).toEqual([
+      { requester: 0x0305, pasid: 0xabcde, page: 0x1230, sizeShift: 13, global: false },
+      { requester: 0xf7e8, pasid: 7, page: 2, sizeShift: 12, global: true },
     ]);
   });
   test("a wait is done only after the device answered; a fence holds back what follows, without it the queue goes on", () => {
