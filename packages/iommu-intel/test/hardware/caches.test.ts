@@ -1,7 +1,8 @@
 import { Access, type CachePolicy } from "@iommu-lab/pci-bus";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { CCMD_REG, IOTLB_REG, IVA_REG, RTADDR_REG, SECOND_STAGE_ENTRY } from "../../src/layouts/index.ts";
+import { SCALABLE } from "../../src/hardware/index.ts";
+import { CCMD_REG, CONTEXT_ENTRY, FIRST_STAGE_ENTRY, IOTLB_REG, IVA_REG, ROOT_ENTRY, RTADDR_REG, SECOND_STAGE_ENTRY } from "../../src/layouts/index.ts";
 import { BDF, DID, invalidateContext, invalidateIotlb, invalidatePasidCache, invalidatePasidIotlb, legacyRig, Rig, ROOT, scalableRig } from "./rig.ts";
 
 const PAGE = 0x12345; // arbitrary
@@ -133,6 +134,54 @@ describe("IOTLB (VT-d §6.2.3)", () => {
     };
     expect([kept("realistic"), kept("adversarial")]).toEqual([2, 5]);
   });
+  test("unless said otherwise it has 64 sets of 4 ways", () => {
+    const rig = legacyRig();
+    const pages = Array.from({ length: 5 }, (_, i) => 0x1000 + 64 * i);
+    for (const page of pages) rig.mapSecond(rig.table, page, HOST);
+    const misses = (...asked: number[]): number => {
+      const before = rig.unit.totals.iotlbMisses;
+      for (const page of asked) rig.translate(page);
+      return rig.unit.totals.iotlbMisses - before;
+    };
+    expect([misses(...pages.slice(0, 4)), misses(...pages.slice(0, 4)), misses(pages[4] as number), misses(pages[4] as number), misses(pages[0] as number)]).toEqual([4, 0, 1, 0, 1]);
+    const neighbours = Array.from({ length: 256 }, (_, i) => 0x2000 + i);
+    for (const page of neighbours) rig.mapSecond(rig.table, page, HOST);
+    expect([misses(...neighbours), misses(...neighbours)]).toEqual([256, 0]);
+  });
+  test.each(CACHING)("%s: a write to a page that is dirty already, or has no dirty bit, walks no table", (caches) => {
+    for (const SSADE of [0, 1]) {
+      const rig = scalableRig({ caches, pasid: { SSADE } });
+      const at = rig.mapSecond(rig.second, PAGE, HOST).at(-1) as number;
+      // Every second request has a PASID, so that none is like the one before it.
+      const asked = [Access.Write, Access.Write, Access.Read, Access.Write, Access.Write].map((access, i) => rig.fault(PAGE, { access, ...(i % 2 === 0 ? {} : { pasid: 0 }) }));
+      expect([...asked, rig.unit.totals.iotlbMisses, (rig.memory.read32(at) >>> 8) & 3]).toEqual([0, 0, 0, 0, 0, 1, 3 * SSADE]);
+    }
+  });
+  test("rights that the adversarial cache insists on are missed as in the tables (VT-d §7.1.3)", () => {
+    const { Read, Write, Execute, Privileged } = Access;
+    const outcome = (pasid: Record<string, number>, leaf: Record<string, number>, accesses: readonly Access[]): number[] => {
+      const rig = scalableRig({ caches: "adversarial", ecap: { ERS: 1 }, pasid: { SRE: 1, ERE: 1, NXE: 1, WPE: 1, ...pasid } });
+      const map = (fields: Record<string, number>): void => {
+        if (pasid.PGTT === 1) rig.mapFirst(rig.first, PAGE, HOST, { leaf: { A: 1, D: 1, ...fields } });
+        else for (const entry of rig.mapSecond(rig.second, PAGE, HOST, { leaf: { X: 1, ...fields } }).slice(0, 3)) rig.memory.write32(entry, rig.memory.read32(entry) | 4);
+      };
+      map(leaf);
+      // Something that the tables allow fills the cache; then they allow everything.
+      expect(rig.fault(PAGE, { pasid: 0, access: pasid.PGTT === 1 ? Read | Privileged : leaf.R === 0 ? Write : Read })).toBe(0);
+      map({});
+      return accesses.map((access) => rig.fault(PAGE, { pasid: 0, access }));
+    };
+    expect(outcome({ PGTT: 1 }, { US: 0 }, [Read, Write, Read | Execute, Read | Privileged, Write | Privileged])).toEqual([0x81, 0x81, 0x81, 0, 0]);
+    expect(outcome({ PGTT: 1 }, { RW: 0 }, [Read, Write, Read | Write, Read | Execute, Write | Privileged])).toEqual([0, 0x85, 0x85, 0, 0x85]);
+    expect(outcome({ PGTT: 1 }, { XD: 1 }, [Read, Write, Read | Execute, Read | Execute | Privileged])).toEqual([0, 0, 0x82, 0x82]);
+    expect(outcome({ PGTT: 2 }, { W: 0 }, [Read, Write, Read | Write])).toEqual([0, 0x85, 0x85]);
+    expect(outcome({ PGTT: 2 }, { R: 0 }, [Read, Write, Read | Write])).toEqual([0x86, 0, 0x86]);
+    const legacy = legacyRig({ caches: "adversarial" });
+    legacy.mapSecond(legacy.table, PAGE, HOST, { leaf: { R: 0 } });
+    expect(legacy.fault(PAGE, { access: Write })).toBe(0);
+    legacy.mapSecond(legacy.table, PAGE, HOST);
+    expect([legacy.fault(PAGE), legacy.fault(PAGE, { access: Read | Write }), legacy.fault(PAGE, { access: Write })]).toEqual([0x06, 0x06, 0]);
+  });
   test("a page-selective invalidation needs PSI and an AM up to MAMV", () => {
     expect(iotlbByRegister(legacyRig({ cap: { PSI: 0 } }), { IIRG: 3, DID }, { ADDR: PAGE })).toBe(0);
     expect(iotlbByRegister(legacyRig(), { IIRG: 3, DID }, { ADDR: PAGE, AM: 19 })).toBe(0);
@@ -181,6 +230,63 @@ describe("paging-structure caches (VT-d §6.2.4)", () => {
     expect(rig.translate(PAGE + 1).page).toBe(HOST + 1);
     iotlbByRegister(rig, { IIRG: 3, DID }, { ADDR: PAGE + 1 });
     expect(rig.translate(PAGE + 1).page).toBe(OTHER);
+  });
+  test("the adversarial cache forgets the way to the pages named, and no other: the last and the first page of tables", () => {
+    const outcomes = (ADDR: number, AM: number, offset: number): boolean[] => {
+      // Pages of six tables that follow each other, each table moved to an empty one meanwhile.
+      const tables = [0x400, 0x600, 0x800, 0xa00, 0xc00, 0xe00];
+      const rig = legacyRig({ caches: "adversarial" });
+      const entries = tables.map((table) => rig.mapSecond(rig.table, table + offset, HOST)[2] as number);
+      for (const table of tables) rig.mapSecond(rig.table, table + 9, HOST);
+      for (const table of tables) rig.translate(table + offset);
+      for (const entry of entries) rig.put(SECOND_STAGE_ENTRY, entry, { R: 1, W: 1, ADDR: rig.page() });
+      iotlbByRegister(rig, { IIRG: 3, DID }, { ADDR, AM });
+      return tables.map((table) => rig.fault(table + 9) === 0);
+    };
+    for (const offset of [0, 511]) {
+      expect(outcomes(0x9ff, 0, offset)).toEqual([true, true, false, true, true, true]);
+      expect(outcomes(0xa00, 0, offset)).toEqual([true, true, true, false, true, true]);
+      expect(outcomes(0xa00, 3, offset)).toEqual([true, true, true, false, true, true]);
+      expect(outcomes(0x800, 9, offset)).toEqual([true, true, false, true, true, true]);
+      expect(outcomes(0x800, 10, offset)).toEqual([true, true, false, false, true, true]);
+      expect(outcomes(0xc00, 10, offset)).toEqual([true, true, true, true, false, false]);
+      expect(outcomes(0x400, 10, offset)).toEqual([false, false, true, true, true, true]);
+      expect(outcomes(0x2000, 10, offset)).toEqual([true, true, true, true, true, true]);
+    }
+  });
+  test.each(CACHING.flatMap((caches) => [1, 2].map((level) => ({ caches, level }))))("$caches: a large page named takes the way to the tables of level $level it is in", ({ caches, level }) => {
+    const rig = legacyRig({ caches });
+    const entries = rig.mapSecond(rig.table, PAGE, HOST);
+    rig.mapSecond(rig.table, PAGE + 1, HOST + 1);
+    rig.translate(PAGE);
+    // The table of that level is elsewhere now, and empty.
+    rig.put(SECOND_STAGE_ENTRY, entries[3 - level] as number, { R: 1, W: 1, ADDR: rig.page() });
+    iotlbByRegister(rig, { IIRG: 3, DID }, { ADDR: 0, AM: 9 });
+    expect(rig.fault(PAGE + 1)).toBe(caches === "adversarial" ? 0 : 0x06);
+    iotlbByRegister(rig, { IIRG: 3, DID }, { ADDR: PAGE - (PAGE % 2 ** 18), AM: 18 });
+    expect(rig.fault(PAGE + 1)).toBe(0x06);
+  });
+  test.each(CACHING.flatMap((caches) => [1, 3].flatMap((PGTT) => [1, 2].map((level) => ({ caches, PGTT, level })))))("$caches, PGTT=$PGTT: a first-stage table of level $level that moved is walked in its old place until its address is invalidated", ({ caches, PGTT, level }) => {
+    const rig = scalableRig({ caches, pasid: { PGTT } }).queue({ wide: true });
+    if (PGTT === 3) rig.mapSecond(rig.second, 0, 0, { leafLevel: 3 });
+    const entries = rig.mapFirst(rig.first, PAGE, HOST);
+    rig.mapFirst(rig.first, PAGE + 1, HOST + 1, { leaf: { A: 1 } });
+    rig.translate(PAGE);
+    rig.put(FIRST_STAGE_ENTRY, entries[3 - level] as number, { P: 1, RW: 1, US: 1, ADDR: rig.page() });
+    rig.submit(invalidatePasidIotlb({ G: 3, DID, PASID: 0, ADDR: PAGE + 1, IH: 1 }), invalidatePasidIotlb({ G: 3, DID, PASID: 0, ADDR: 2 ** 35 }), invalidatePasidIotlb({ G: 3, DID, PASID: 1, ADDR: PAGE }));
+    expect([rig.translate(PAGE + 1).page, rig.fault(PAGE + 1)]).toEqual([HOST + 1, 0]);
+    rig.submit(invalidatePasidIotlb({ G: 3, DID, PASID: 0, ADDR: PAGE + 1 }));
+    expect(rig.fault(PAGE + 1)).toBe(0x71);
+  });
+  test.each(CACHING)("%s: rights above a remembered first-stage table still count", (caches) => {
+    const { Read, Write, Execute } = Access;
+    for (const [bit, access, fault] of [[1, Write, 0x85], [2, Read, 0x81], [63, Read | Execute, 0x82]] as const) {
+      const rig = scalableRig({ caches, ecap: { ERS: 1 }, pasid: { PGTT: 1, NXE: 1, ERE: 1, SRE: 1 } });
+      rig.flip(rig.mapFirst(rig.first, PAGE, HOST)[0] as number, bit);
+      rig.mapFirst(rig.first, PAGE + 1, HOST);
+      expect(rig.fault(PAGE, { pasid: 0, access: Read | Access.Privileged })).toBe(0);
+      expect(rig.fault(PAGE + 1, { pasid: 0, access })).toBe(fault);
+    }
   });
   test.each(CACHING)("%s: a domain invalidation takes them", (caches) => {
     const rig = legacyRig({ caches });
@@ -300,6 +406,34 @@ describe("scalable-mode caches (VT-d §6.5.2.2 to §6.5.2.4)", () => {
     rig.submit(invalidateContext({ G: 3, DID: DID + 1, SID: BDF }));
     expect(rig.fault(PAGE, { pasid: 3 })).toBe(0x41);
   });
+  test("the realistic context-cache holds 256 sources, and forgets the oldest", () => {
+    const rig = new Rig({ base: SCALABLE });
+    const directory = rig.page();
+    rig.pasid(directory * 4096, 0, { PGTT: 4 });
+    for (let i = 0; i < 257; i++) rig.scalableContext({ PASIDDIRPTR: directory }, i);
+    rig.start(1);
+    /** Sources whose context entry is looked at again: it is absent by now. */
+    const ask = (...sources: number[]): number[] => sources.filter((source) => rig.fault(PAGE, { requester: source }) !== 0);
+    const all = Array.from({ length: 256 }, (_, i) => i);
+    expect(ask(...all)).toEqual([]);
+    for (let i = 0; i < 257; i++) rig.scalableContext({ PASIDDIRPTR: directory, ...(i < 256 ? { P: 0 } : {}) }, i);
+    expect(ask(...all)).toEqual([]);
+    expect(ask(256, 1, 255, 256, 0)).toEqual([0]);
+  });
+  test("what a PASID entry said is gone in legacy mode", () => {
+    const rig = scalableRig({ caches: "none", pasid: { PGTT: 3, SSADE: 1, PWSNP: 0, PGSNP: 1, CD: 1, EMTE: 1 }, context: { DTE: 1 } });
+    expect(rig.fault(PAGE)).toBe(0x79);
+    const table = rig.page();
+    const contexts = rig.page();
+    const root = rig.page();
+    rig.put(ROOT_ENTRY, root * 4096 + 16, { P: 1, CTP: contexts });
+    rig.put(CONTEXT_ENTRY, contexts * 4096 + 16 * (BDF & 0xff), { P: 1, AW: 2, DID, SSPTPTR: table });
+    const leaf = rig.mapSecond(table, PAGE, HOST).at(-1) as number;
+    rig.write(RTADDR_REG, { RTA: root, TTM: 0 });
+    rig.command({ SRTP: 1 });
+    expect(rig.translate(PAGE, { access: Access.Write })).toMatchObject({ fault: 0, page: HOST, snoop: false, memoryType: 6, permissions: 3 });
+    expect([rig.memory.read32(leaf) & 0x300, rig.fault(PAGE, { type: 1 })]).toEqual([0, 0x0d]);
+  });
   test.each(CACHING)("%s: second-stage translations belong to the domain: one page-selective invalidation reaches every PASID", (caches) => {
     const rig = scalableRig({ caches }).queue({ wide: true });
     rig.pasid(rig.at.directory, 9, { PGTT: 2, AW: 2, SSPTPTR: rig.second });
@@ -343,6 +477,53 @@ describe("caching mode (VT-d §6.1)", () => {
     told.translate(PAGE);
     told.translate(PAGE);
     expect([told.record(0)?.reason, told.record(1)?.reason]).toEqual([0x06, 0x06]);
+  });
+  test("a cached fault is the source's own, whatever others had meanwhile", () => {
+    const rig = legacyRig({ caches: "adversarial", cap: { CM: 1 } });
+    rig.context({ P: 0 }, BDF + 1);
+    rig.context({ P: 0, FPD: 1 }, BDF + 2);
+    rig.context({ TT: 3 }, BDF + 3);
+    for (let i = 0; i < 2; i++) expect([1, 2, 3, 0].map((at) => rig.translate(PAGE, { requester: BDF + at }))).toMatchObject([{ fault: 0x02, recorded: true }, { fault: 0x02, recorded: false }, { fault: 0x03, recorded: true }, { fault: 0x06 }]);
+    const scalable = scalableRig({ caches: "adversarial", cap: { CM: 1 } });
+    scalable.scalableContext({ P: 0 }, BDF + 1);
+    scalable.scalableContext({ RID_PASID: 2 ** 19, FPD: 1 }, BDF + 2);
+    scalable.pasid(scalable.at.directory, 3, { P: 0 });
+    scalable.pasid(scalable.at.directory, 4, { PGTT: 0, FPD: 1 });
+    for (let i = 0; i < 2; i++)
+      expect([{ requester: BDF + 1 }, { pasid: 3 }, { requester: BDF + 2 }, { pasid: 4 }, { pasid: 64 }].map((options) => scalable.translate(PAGE, options))).toMatchObject([{ fault: 0x41, recorded: true }, { fault: 0x59, recorded: true }, { fault: 0x43, recorded: false }, { fault: 0x5b, recorded: false }, { fault: 0x51, recorded: true }]);
+  });
+  test.each([
+    { name: "legacy second stage, not present", PGTT: 0, leaf: { R: 0, W: 0 }, fault: 0x06 },
+    { name: "legacy second stage, reserved", PGTT: 0, leaf: { TM: 1 }, fault: 0x0c },
+    { name: "second stage, not present", PGTT: 2, leaf: { R: 0, W: 0 }, fault: 0x79 },
+    { name: "second stage, reserved", PGTT: 2, leaf: { TM: 1 }, fault: 0x7a },
+    { name: "first stage, not present", PGTT: 1, leaf: { P: 0 }, fault: 0x71 },
+    { name: "first stage, reserved", PGTT: 1, leaf: { ADDR: 2 ** 39 }, fault: 0x72 },
+    { name: "nested, not present below", PGTT: 3, leaf: { R: 0, W: 0 }, fault: 0x79 },
+    { name: "nested, reserved below", PGTT: 3, leaf: { TM: 1 }, fault: 0x7a },
+  ])("what is not present or reserved is cached, what lacks a right is not: $name", ({ PGTT, leaf, fault }) => {
+    const make = (): { rig: Rig; map: (fields: Record<string, number>) => void } => {
+      if (PGTT === 0) {
+        const rig = legacyRig({ caches: "adversarial", cap: { CM: 1 } });
+        return { rig, map: (fields) => { rig.mapSecond(rig.table, PAGE, HOST, { leaf: fields }); } };
+      }
+      const rig = scalableRig({ caches: "adversarial", cap: { CM: 1 }, hostAddressWidth: 46, pasid: { PGTT } });
+      if (PGTT === 3) {
+        rig.mapSecond(rig.second, 0, 0, { leafLevel: 2 });
+        rig.mapFirst(rig.first, PAGE, HOST);
+      }
+      return { rig, map: (fields) => { if (PGTT === 1) rig.mapFirst(rig.first, PAGE, HOST, { leaf: fields }); else rig.mapSecond(rig.second, PGTT === 3 ? HOST : PAGE, HOST, { leaf: fields }); } };
+    };
+    const { rig, map } = make();
+    map(leaf);
+    expect(rig.fault(PAGE)).toBe(fault);
+    map({});
+    expect([rig.fault(PAGE), rig.fault(PAGE, { access: Access.Write }), rig.fault(PAGE)]).toEqual([fault, fault === 0x06 ? 0x05 : fault, fault]);
+    const other = make();
+    other.map(PGTT === 1 ? { RW: 0 } : { W: 0 });
+    expect(other.rig.fault(PAGE, { access: Access.Write })).toBe(PGTT === 0 ? 0x05 : 0x85);
+    other.map({});
+    expect(other.rig.fault(PAGE, { access: Access.Write })).toBe(0);
   });
   test("scalable mode: context, PASID and first-stage entries likewise", () => {
     const rig = scalableRig({ caches: "adversarial", cap: { CM: 1 }, pasid: { PGTT: 1 } }).queue({ wide: true });

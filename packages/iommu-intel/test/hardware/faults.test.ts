@@ -224,6 +224,21 @@ describe("advanced fault logging (VT-d §7.2.2)", () => {
     rig.fault(0x997);
     expect(recordAt(rig, 0).FI).toBe(0x997);
   });
+  test.each([1, 5, 255, 256, 300])("record %i is looked at when it is the next, not before: AFO", (taken) => {
+    const rig = logging(1);
+    rig.memory.write32(LOG + 16 * taken + 12, 0x8000_0000);
+    for (let i = 0; i < taken; i++) rig.fault(i + 1);
+    expect([recordAt(rig, taken - 1).FI, rig.read(FSTS_REG).AFO]).toEqual([taken, 0]);
+    rig.fault(0x999);
+    expect([rig.read(FSTS_REG).AFO, recordAt(rig, taken).FI]).toEqual([1, 0]);
+  });
+  test("a log where no memory is loses its faults", () => {
+    const rig = legacyRig({ cap: { AFL: 1 } });
+    rig.write(AFLOG_REG, { FLA: 2 ** 30 });
+    rig.command({ SFL: 1 });
+    rig.command({ EAFL: 1 });
+    expect([rig.fault(1), rig.read(FSTS_REG).APF, rig.read(FSTS_REG).AFO, rig.record()]).toEqual([0x06, 0, 0, undefined]);
+  });
   test("setting the log pointer starts at its first record; without EAFL the registers are used", () => {
     const rig = logging();
     rig.fault(1);

@@ -55,6 +55,12 @@ describe("invalidation queue (VT-d §6.5.2, §11.4.9)", () => {
     rig.command({ QIE: 0 });
     expect([rig.read(GSTS_REG).QIES, rig.read(IQH_REG).QH]).toEqual([0, 0]);
   });
+  test.each(Object.entries(DESCRIPTORS).map(([type, { name }]) => ({ type: Number(type), name })))("what follows a $name is done", ({ type }) => {
+    const rig = scalable();
+    // A granularity that each type with one has: page-selective, or all.
+    rig.submit(Uint32Array.of([1, 2, 6, 7].includes(type) ? type | 0x30 : type), rig.wait());
+    expect([rig.waited, rig.read(IQH_REG).QH, rig.unit.descriptors]).toEqual([true, 4, 2]);
+  });
   test("other commands leave a running queue alone", () => {
     const rig = queueOf();
     rig.submit(FINE, FINE);

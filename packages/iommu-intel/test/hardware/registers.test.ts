@@ -17,6 +17,14 @@ describe("capabilities (VT-d §11.4.2, §11.4.3)", () => {
       expect(capabilitiesOf({ version: capabilities.version, cap: [cap[0] as number, cap[1] as number], ecap: [ecap[0] as number, ecap[1] as number], hostAddressWidth: capabilities.hostAddressWidth })).toEqual(capabilities);
     }
   });
+  test.each([
+    { name: "LEGACY", base: LEGACY, version: 0x10, cap: 0x08d2_078f_006f_0666n, ecap: 0xf0_50dfn, hostAddressWidth: 46 },
+    { name: "SCALABLE", base: SCALABLE, version: 0x60, cap: 0xf9d2_078f_0078_0e66n, ecap: 0x003b_ef9e_a6f0_50dfn, hostAddressWidth: 52 },
+  ])("$name in a kernel's log", ({ base, version, cap, ecap, hostAddressWidth }) => {
+    const rig = new Rig({ base });
+    const whole = ([low = 0, high = 0]: Uint32Array): bigint => BigInt(low) + BigInt(high) * 2n ** 32n;
+    expect([rig.raw(VER_REG)[0], whole(rig.raw(CAP_REG)), whole(rig.raw(ECAP_REG)), base.hostAddressWidth]).toEqual([version, cap, ecap, hostAddressWidth]);
+  });
   test("they are read-only", () => {
     const rig = new Rig();
     const before = [...rig.raw(CAP_REG), ...rig.raw(ECAP_REG), ...rig.raw(VER_REG)];
@@ -52,6 +60,14 @@ describe("capabilities (VT-d §11.4.2, §11.4.3)", () => {
     expect(() => withCapabilities(LEGACY, { cap: { FRO: 0x4f, NFR: 0 } })).not.toThrow();
     expect(() => withCapabilities(LEGACY, { cap: { FRO: 0x51 } })).not.toThrow();
     expect(() => withCapabilities(LEGACY, { cap: { FRO: 0xf }, ecap: { IRO: 0x17 } })).not.toThrow();
+  });
+  test.each([32, 52])("an address width of %i bits is possible", (hostAddressWidth) => {
+    expect(withCapabilities(LEGACY, { hostAddressWidth }).hostAddressWidth).toBe(hostAddressWidth);
+    expect(capabilitiesOf({ version: 0x10, cap: [0, 0], ecap: [0, 0], hostAddressWidth })).toMatchObject({ version: 0x10, hostAddressWidth });
+  });
+  test.each([31, 53, 40.5])("one of %d bits is not", (hostAddressWidth) => {
+    expect(() => withCapabilities(LEGACY, { hostAddressWidth })).toThrow(RangeError);
+    expect(() => capabilitiesOf({ version: 0x10, cap: [0, 0], ecap: [0, 0], hostAddressWidth })).toThrow(RangeError);
   });
   test("an address width from elsewhere is checked", () => {
     expect(() => capabilitiesOf({ version: 0x10, cap: [0, 0], ecap: [0, 0], hostAddressWidth: 60 })).toThrow(/60 bits/);
