@@ -240,6 +240,15 @@ describe("capabilities", () => {
   test.each([{ counterBanks: 63, counters: 15 }, { efr: { PCSup: 0 }, counterBanks: 0 }, { efr: { GLXSup: 2, GATS: 1, PASMax: 19, SmiFRC: 4 } }, { physicalAddressWidth: 32 }, { messageNumbers: { general: 31, ppr: 31, ga: 0 } }])("%j are possible", (changes) => {
     expect(withCapabilities(ZEN, changes)).toMatchObject(changes);
   });
+  test.each([
+    { name: "ZEN", base: ZEN, efr: 0x0017_402f_0020_4aden, efr2: 0n, rest: { physicalAddressWidth: 48, npCache: false, iotlbSup: true, cxlAttributes: false, counterBanks: 2, counters: 4, messageNumbers: { general: 0, ppr: 0, ga: 0 } } },
+    { name: "FULL", base: FULL, efr: 0x2057_67f3_2231_9bffn, efr2: 0x108n, rest: { physicalAddressWidth: 52, npCache: false, iotlbSup: true, cxlAttributes: true, counterBanks: 2, counters: 4, messageNumbers: { general: 0, ppr: 1, ga: 2 } } },
+  ])("$name in a kernel's log", ({ base, efr, efr2, rest }) => {
+    const rig = new Rig({ base });
+    const whole = ([low = 0, high = 0]: Uint32Array): bigint => BigInt(low) + BigInt(high) * 2n ** 32n;
+    expect([whole(rig.raw(layouts.EFR)), whole(rig.raw(layouts.EFR2))]).toEqual([efr, efr2]);
+    expect(base).toMatchObject(rest);
+  });
   test("raw registers, as QEMU has them", () => {
     const capabilities = capabilitiesOf({ efr: [0x29d3, 0], physicalAddressWidth: 40, npCache: true });
     expect(Object.entries(capabilities.efr).filter(([, value]) => value !== 0)).toEqual([["PreFSup", 1], ["PPRSup", 1], ["GTSup", 1], ["IASup", 1], ["GASup", 1], ["HESup", 1], ["HATS", 2], ["GATS", 2]]);
