@@ -1,4 +1,5 @@
 import type { Register } from "@iommu-lab/memory/registers";
+import { Access, AddressType, newTranslation, NO_PASID } from "@iommu-lab/pci-bus";
 import { describe, expect, test } from "vitest";
 import { AmdIommu, capabilitiesOf, FULL, withCapabilities, ZEN, type CapabilityChanges } from "../../src/hardware/index.ts";
 import { registerMap } from "../../src/hardware/register-map.ts";
@@ -134,6 +135,29 @@ describe("what registers hold (AMD-Vi §3.4)", () => {
     rig.iommu.reset("warm");
     rig.write(filter, { SmiDID: 6 });
     expect(rig.read(filter)).toEqual({ SmiDID: 6, SmiDV: 0, SmiFLock: 0 });
+  });
+});
+
+describe("an IOMMU nobody has touched", () => {
+  const untouched = (): AmdIommu => new AmdIommu({ memory: new Rig().memory, capabilities: FULL });
+  test("has counted nothing", () => {
+    expect(Object.entries(untouched().totals).filter(([, total]) => total !== 0)).toEqual([]);
+  });
+  test("passes DMA and interrupts (AMD-Vi §2.1)", () => {
+    const iommu = untouched();
+    const out = newTranslation();
+    iommu.translate({ requester: DEVICE, pasid: NO_PASID, addressType: AddressType.Untranslated, page: 0x1_2345, access: Access.Write }, out);
+    expect([out.page, out.fault]).toEqual([0x1_2345, 0]);
+    const verdict = { fault: -1, recorded: true };
+    const delivered: number[] = [];
+    iommu.remapInterrupt({ requester: DEVICE, address: 0xfee0_0000, data: 0x31 }, { deliver: ({ vector }) => delivered.push(vector), post: () => undefined }, verdict);
+    expect([verdict, delivered]).toEqual([{ fault: 0, recorded: false }, [0x31]]);
+  });
+  test("writes no log and fetches no command", () => {
+    const iommu = untouched();
+    iommu.registers.write(layouts.CMD_TAIL.offset, 4, 0x20);
+    iommu.pageRequest({ requester: DEVICE, pasid: NO_PASID, page: 5, access: Access.Read, group: 1, last: true });
+    expect([iommu.registers.read(layouts.CMD_HEAD.offset, 4), iommu.registers.read(layouts.STATUS.offset, 4), iommu.registers.read(layouts.PPR_TAIL.offset, 4)]).toEqual([0, 0, 0]);
   });
 });
 

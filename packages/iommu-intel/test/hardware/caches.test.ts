@@ -420,6 +420,11 @@ describe("scalable-mode caches (VT-d §6.5.2.2 to §6.5.2.4)", () => {
     expect(ask(...all)).toEqual([]);
     expect(ask(256, 1, 255, 256, 0)).toEqual([0]);
   });
+  test.each(CACHING)("%s: a source that has never asked is looked up, whatever others had", (caches) => {
+    const rig = scalableRig({ caches, pasid: { PGTT: 4 } });
+    expect(rig.fault(PAGE)).toBe(0);
+    for (const requester of [0, BDF ^ 1, BDF ^ 0x80, BDF ^ 0x100]) expect(rig.fault(PAGE, { requester })).toBe(requester >>> 8 === BDF >>> 8 && (requester & 0x80) === 0 ? 0x41 : 0x39);
+  });
   test("what a PASID entry said is gone in legacy mode", () => {
     const rig = scalableRig({ caches: "none", pasid: { PGTT: 3, SSADE: 1, PWSNP: 0, PGSNP: 1, CD: 1, EMTE: 1 }, context: { DTE: 1 } });
     expect(rig.fault(PAGE)).toBe(0x79);

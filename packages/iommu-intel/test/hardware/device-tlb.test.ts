@@ -176,6 +176,18 @@ describe("page requests (VT-d §7.4)", () => {
     ]);
     expect([rig.read(PQT_REG).PQT, rig.read(PRS_REG), rig.responses]).toEqual([2, { PPR: 1, PRO: 0 }, []]);
   });
+  test("nothing but its place in the queue is written", () => {
+    const rig = pageRequests();
+    const places = Array.from({ length: 3 * 8 }, (_, i) => QUEUE + 32 * 126 + 4 * i);
+    for (const at of places) rig.memory.write32(at, 0x5555_5555);
+    rig.write(PQH_REG, { PQH: 126 });
+    for (let i = 0; i < 127; i++) rig.unit.pageRequest(request());
+    expect(places.map((at) => rig.memory.read32(at) === 0x5555_5555)).toEqual(places.map(() => true));
+    rig.write(PRS_REG, { PRO: 1 });
+    rig.write(PQH_REG, { PQH: 1 });
+    for (let i = 0; i < 3; i++) rig.unit.pageRequest(request());
+    expect(places.map((at) => rig.memory.read32(at) === 0x5555_5555)).toEqual(places.map((_, i) => i >= 16));
+  });
   test("the first pending request raises the event once", () => {
     const rig = pageRequests();
     for (let i = 0; i < 3; i++) rig.unit.pageRequest(request());

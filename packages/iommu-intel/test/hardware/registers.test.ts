@@ -74,6 +74,17 @@ describe("capabilities (VT-d §11.4.2, §11.4.3)", () => {
   });
 });
 
+describe("a unit nobody has touched", () => {
+  test("has counted nothing", () => {
+    const { unit } = new Rig({ base: SCALABLE });
+    expect([unit.totals, unit.descriptors]).toEqual([{ requests: 0, iotlbLookups: 0, iotlbMisses: 0, contextMisses: 0, faults: 0, interrupts: 0 }, 0]);
+  });
+  test("passes DMA and interrupts (VT-d §3.1, §5.1)", () => {
+    const rig = new Rig({ base: SCALABLE });
+    expect([rig.translate(0x12345).page, rig.interrupt(0xfee0_1010, 0x41), rig.delivered.length]).toEqual([0x12345, { fault: 0, recorded: false }, 1]);
+  });
+});
+
 describe("registers after reset (VT-d §11.4)", () => {
   test("all are 0 but the masks of events and what says what the unit is", () => {
     const rig = new Rig({ base: SCALABLE });
