@@ -114,6 +114,37 @@ describe("IOTLB (VT-d §6.2.3)", () => {
     iotlbByRegister(rig, { IIRG: 2, DID });
     expect([0, 1, 2].map((i) => rig.translate(PAGE, { requester: BDF + i }).page)).toEqual([OTHER, OTHER, HOST]);
   });
+  test("the realistic cache keeps the tables of a domain's sources apart, by place and by levels", () => {
+    const rig = new Rig({ cap: { SAGAW: 0b1110, MGAW: 56 } });
+    // One table read with three, four and five levels, and its neighbours.
+    const top = rig.page();
+    const tables = [[top, 1], [top, 2], [top, 3], [rig.page(), 1], [rig.page(), 2], [rig.page(), 3]] as const;
+    for (const [i, [table, AW]] of tables.entries()) {
+      rig.context({ SSPTPTR: table, AW }, BDF + i);
+      rig.mapSecond(table, 2 ** 18 * (i + 1) + 7, HOST + i, { levels: AW + 2 });
+    }
+    rig.start();
+    const alone = tables.map((_, i) => tables.map((__, j) => rig.fault(2 ** 18 * (j + 1) + 7, { requester: BDF + i })));
+    const again = tables.map((_, i) => tables.map((__, j) => rig.fault(2 ** 18 * (j + 1) + 7, { requester: BDF + i })));
+    expect(again).toEqual(alone);
+    for (const [i] of tables.entries()) expect(rig.translate(2 ** 18 * (i + 1) + 7, { requester: BDF + i }).page).toBe(HOST + i);
+    const { iotlbMisses } = rig.unit.totals;
+    for (const [i] of tables.entries()) rig.translate(2 ** 18 * (i + 1) + 7, { requester: BDF + i });
+    expect(rig.unit.totals.iotlbMisses).toBe(iotlbMisses);
+  });
+  test("so it does with first-stage tables under one PASID", () => {
+    const rig = new Rig({ base: SCALABLE });
+    const top = rig.page();
+    const tables = [[top, 0], [top, 1], [rig.page(), 0], [rig.page(), 1]] as const;
+    for (const [i, [table, FSPM]] of tables.entries()) {
+      const { directory } = rig.scalableContext({}, BDF + i);
+      rig.pasid(directory, 0, { PGTT: 1, FSPM, FSPTPTR: table, PWSNP: 1 });
+      rig.mapFirst(table, 2 ** 18 * (i + 1) + 7, HOST + i, { levels: 4 + FSPM });
+    }
+    rig.start(1);
+    for (let again = 0; again < 2; again++) for (const [i] of tables.entries()) expect(rig.translate(2 ** 18 * (i + 1) + 7, { requester: BDF + i }).page).toBe(HOST + i);
+    expect(tables.map((_, i) => rig.fault(2 ** 18 * (((i + 1) % 4) + 1) + 7, { requester: BDF + i }))).toEqual([0x71, 0x71, 0x71, 0x71]);
+  });
   test("a right that a cached translation lacks: adversarial insists on it, realistic walks again", () => {
     const outcome = (caches: CachePolicy): number => {
       const rig = legacyRig({ caches });

@@ -105,7 +105,7 @@ describe("first-stage rights (VT-d §3.6.1)", () => {
   test("requests without PASID are supervisor requests with RID_PRIV", () => {
     const rig = firstStage({ context: { RID_PRIV: 1 } });
     rig.mapFirst(rig.first, PAGE, HOST, { leaf: { US: 0 } });
-    expect([rig.fault(PAGE), rig.fault(PAGE, USER_READ), rig.fault(PAGE)]).toEqual([0, 0x81, 0]);
+    expect([rig.fault(PAGE), rig.fault(PAGE, USER_READ), rig.fault(PAGE), rig.fault(PAGE), rig.fault(PAGE, { access: Access.Write })]).toEqual([0, 0x81, 0, 0, 0]);
   });
   test("execute requests obey XD with NXE: 82h", () => {
     const access = Access.Read | Access.Execute;

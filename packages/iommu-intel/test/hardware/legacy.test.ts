@@ -243,6 +243,16 @@ describe("pass-through and translation off (VT-d §3.9, §3.1)", () => {
     expect(rig.translate(5, { type: AddressType.Translated }).completion).toBe(Completion.UnsupportedRequest);
     expect(rig.record()).toBeUndefined();
   });
+  test("TE acts at once, on the requester of the last request too", () => {
+    const rig = legacyRig();
+    rig.mapSecond(rig.table, PAGE, HOST);
+    const pages: number[] = [];
+    for (const TE of [1, 0, 1, 0] as const) {
+      rig.command({ TE });
+      for (let i = 0; i < 2; i++) pages.push(rig.translate(PAGE).page);
+    }
+    expect(pages).toEqual([HOST, HOST, PAGE, PAGE, HOST, HOST, PAGE, PAGE]);
+  });
   test("RTADDR acts when SRTP is set, not when it is written", () => {
     const rig = legacyRig();
     rig.mapSecond(rig.table, PAGE, HOST);
