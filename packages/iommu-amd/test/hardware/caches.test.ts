@@ -47,6 +47,17 @@ describe("what is kept until it is invalidated (AMD-Vi §2.4)", () => {
     expect(rig.translate(PAGE).page).toBe(drops ? HOST + 1 : HOST);
   });
 
+  test.each(CACHING)("%s: every bit of a domain's number counts", (caches) => {
+    const rig = hostRig({ caches, device: { DomainID: 0xffff } });
+    rig.mapHost(rig.table, PAGE, HOST);
+    rig.translate(PAGE);
+    rig.mapHost(rig.table, PAGE, HOST + 1);
+    for (let bit = 0; bit < 16; bit++) rig.invalidatePages({ ...ALL_PAGES, DomainID: 0xffff ^ (1 << bit) });
+    expect(rig.translate(PAGE).page).toBe(HOST);
+    rig.invalidatePages({ ...ALL_PAGES, DomainID: 0xffff });
+    expect(rig.translate(PAGE).page).toBe(HOST + 1);
+  });
+
   test.each(CACHING)("%s: INVALIDATE_DEVTAB_ENTRY keeps translations, INVALIDATE_IOMMU_ALL does not", (caches) => {
     const rig = stale(caches);
     rig.invalidateDevice();
@@ -219,6 +230,18 @@ describe("what is not present", () => {
     ["adversarial", true, { page: 2, device: 0, guest: 2 }],
   ] as const)("caches %s, NpCache %s", (caches, npCache, expected) => {
     expect(later(caches, npCache)).toEqual(expected);
+  });
+  test("a cached absence is one page's, its neighbours are looked up", () => {
+    const rig = hostRig({ caches: "adversarial", npCache: true });
+    const guest = guestRig({ caches: "adversarial", npCache: true });
+    rig.translate(PAGE);
+    guest.translate(PAGE, { pasid: PASID });
+    for (const page of [PAGE - 1, PAGE + 1, PAGE ^ 2, PAGE ^ 4]) {
+      rig.mapHost(rig.table, page, HOST);
+      guest.mapGuest(guest.guest, page, HOST);
+      expect([rig.translate(page).page, guest.translate(page, { pasid: PASID }).page]).toEqual([HOST, HOST]);
+    }
+    expect([rig.translate(PAGE).fault, guest.translate(PAGE, { pasid: PASID }).fault]).toEqual([2, 2]);
   });
   test("a cached absence is told as it was, PASID included", () => {
     const rig = guestRig({ caches: "adversarial", npCache: true });

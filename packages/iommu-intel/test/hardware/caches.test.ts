@@ -554,6 +554,12 @@ describe("caching mode (VT-d §6.1)", () => {
     map(leaf);
     expect(rig.fault(PAGE)).toBe(fault);
     map({});
+    for (const page of PGTT === 3 ? [] : [PAGE - 1, PAGE ^ 2, PAGE ^ 8]) {
+      // Its neighbours are looked up.
+      if (PGTT === 1) rig.mapFirst((rig as Scalable).first, page, HOST);
+      else rig.mapSecond(PGTT === 0 ? (rig as Legacy).table : (rig as Scalable).second, page, HOST);
+      expect(rig.fault(page)).toBe(0);
+    }
     expect([rig.fault(PAGE), rig.fault(PAGE, { access: Access.Write }), rig.fault(PAGE)]).toEqual([fault, fault === 0x06 ? 0x05 : fault, fault]);
     const other = make();
     other.map(PGTT === 1 ? { RW: 0 } : { W: 0 });
