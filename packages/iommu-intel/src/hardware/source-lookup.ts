@@ -212,8 +212,6 @@ export class SourceLookup {
     binding.snoops = false;
     binding.cacheDisable = false;
     binding.extendedTypes = false;
-    binding.supervisor = true;
-    binding.execute = true;
     return 0;
   }
 
