@@ -285,6 +285,16 @@ describe("paging-structure caches (VT-d §6.2.4)", () => {
       expect(outcomes(0x2000, 10, offset)).toEqual([true, true, true, true, true, true]);
     }
   });
+  test.each(CACHING)("%s: a table of level 2 is remembered for pages of all its tables", (caches) => {
+    const rig = legacyRig({ caches });
+    const entries = rig.mapSecond(rig.table, PAGE, HOST);
+    rig.mapSecond(rig.table, PAGE + 512, HOST + 1);
+    rig.translate(PAGE);
+    rig.put(SECOND_STAGE_ENTRY, entries[1] as number, { R: 1, W: 1, ADDR: rig.page() });
+    expect(rig.translate(PAGE + 512).page).toBe(HOST + 1);
+    iotlbByRegister(rig, { IIRG: 3, DID }, { ADDR: PAGE + 512 });
+    expect(rig.fault(PAGE + 512)).toBe(0x06);
+  });
   test.each(CACHING.flatMap((caches) => [1, 2].map((level) => ({ caches, level }))))("$caches: a large page named takes the way to the tables of level $level it is in", ({ caches, level }) => {
     const rig = legacyRig({ caches });
     const entries = rig.mapSecond(rig.table, PAGE, HOST);
@@ -365,6 +375,17 @@ describe("context-cache (VT-d §6.2.2, §6.5.2.1)", () => {
   });
   test("a granularity of 0 does nothing and says so", () => {
     expect(contextByRegister(legacyRig(), { CIRG: 0, DID })).toBe(0);
+  });
+  test("more sources than the realistic cache holds, each with a domain and tables of its own", () => {
+    const rig = new Rig({ iotlb: { sets: 64, ways: 8 } });
+    const sources = Array.from({ length: 260 }, (_, i) => 0x100 + i);
+    for (const [i, source] of sources.entries()) {
+      const SSPTPTR = rig.page();
+      rig.context({ SSPTPTR, AW: 1, DID: i }, source);
+      rig.mapSecond(SSPTPTR, PAGE, HOST + i, { levels: 3 });
+    }
+    rig.start();
+    for (let again = 0; again < 2; again++) expect(sources.map((requester) => rig.translate(PAGE, { requester }).page)).toEqual(sources.map((_, i) => HOST + i));
   });
   test("the realistic cache forgets the oldest source, and what it forgot is read anew", () => {
     const rig = new Rig();

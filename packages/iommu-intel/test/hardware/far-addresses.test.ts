@@ -1,8 +1,8 @@
 /** Page numbers past int32 and past 32 bits: a model in doubles and int32 must keep every bit of them. */
 import { Access } from "@iommu-lab/pci-bus";
 import { describe, expect, test } from "vitest";
-import { FIRST_STAGE_ENTRY, IOTLB_REG, IVA_REG, SECOND_STAGE_ENTRY } from "../../src/layouts/index.ts";
-import { DID, FAR, invalidateIotlb, invalidatePasidIotlb, legacyRig, scalableRig, type Rig } from "./rig.ts";
+import { CONTEXT_ENTRY, FIRST_STAGE_ENTRY, IOTLB_REG, IQA_REG, IQT_REG, IVA_REG, PASID_DIRECTORY_ENTRY, PASID_ENTRY, ROOT_ENTRY, SCALABLE_CONTEXT_ENTRY, SCALABLE_ROOT_ENTRY, SECOND_STAGE_ENTRY, WAIT_DESCRIPTOR } from "../../src/layouts/index.ts";
+import { BDF, DID, FAR, invalidateIotlb, invalidatePasidIotlb, legacyRig, scalableRig, type Rig } from "./rig.ts";
 
 const PAGE = 0x12345; // arbitrary
 const CACHING = ["none", "realistic", "adversarial"] as const;
@@ -51,6 +51,39 @@ describe("far tables and pages (VT-d §9.7, §9.8)", () => {
     const size = 2 ** (9 * (leafLevel - 1));
     rig.mapSecond(rig.table, 4 * size, host, { leafLevel });
     for (const inside of [0, 5, size - 1, 5, 0]) expect(rig.translate(4 * size + inside)).toMatchObject({ page: host + inside, pageShift: 3 + 9 * leafLevel });
+  });
+});
+
+describe("far structures (VT-d §9.1 to §9.6)", () => {
+  test.each(PLACES)("root and context table at page %i", (place) => {
+    const rig = legacyRig({ far: true, hostAddressWidth: 52, start: false });
+    rig.put(ROOT_ENTRY, place * 4096 + 16 * (BDF >>> 8), { P: 1, CTP: place + 1 });
+    rig.put(CONTEXT_ENTRY, (place + 1) * 4096 + 16 * (BDF & 0xff), { P: 1, AW: 2, DID, SSPTPTR: rig.table });
+    rig.mapSecond(rig.table, PAGE, 0x777);
+    expect(rig.start(0, place * 4096).translate(PAGE).page).toBe(0x777);
+  });
+  test.each(PLACES)("root and context table, PASID directory and table at page %i", (place) => {
+    const rig = scalableRig({ far: true, start: false });
+    rig.put(SCALABLE_ROOT_ENTRY, place * 4096 + 16 * (BDF >>> 8), { LP: 1, LCTP: place + 1 });
+    rig.put(SCALABLE_CONTEXT_ENTRY, (place + 1) * 4096 + 32 * (BDF & 0x7f), { P: 1, PASIDE: 1, PASIDDIRPTR: place + 2 });
+    rig.pasid((place + 2) * 4096, 0, { PGTT: 2, AW: 2, SSPTPTR: rig.second });
+    rig.put(PASID_DIRECTORY_ENTRY, (place + 2) * 4096 + 8, { P: 1, SMPTBLPTR: place + 3 });
+    rig.put(PASID_ENTRY, (place + 3) * 4096 + 64 * 5, { P: 1, DID, PGTT: 2, AW: 2, SSPTPTR: rig.second });
+    rig.mapSecond(rig.second, PAGE, 0x777);
+    rig.start(1, place * 4096);
+    expect([rig.translate(PAGE).page, rig.translate(PAGE, { pasid: 64 + 5 }).page]).toEqual([0x777, 0x777]);
+  });
+  test.each(PLACES)("an invalidation queue at page %i", (place) => {
+    const rig = legacyRig({ far: true });
+    rig.write(IQA_REG, { IQA: place });
+    rig.command({ QIE: 1 });
+    rig.putWords(place * 4096, rig.wait());
+    rig.write(IQT_REG, { QT: 1 });
+    expect(rig.waited).toBe(true);
+    const status = WAIT_DESCRIPTOR.encode({ TYPE: 5, SW: 1, DATA: 0x1234, ADDR_LOW: ((place * 4096) % 2 ** 32) / 4 + 0x400, ADDR_HIGH: Math.floor((place * 4096) / 2 ** 32) });
+    rig.putWords(place * 4096 + 16, status);
+    rig.write(IQT_REG, { QT: 2 });
+    expect(rig.memory.read32(place * 4096 + 0x1000)).toBe(0x1234);
   });
 });
 

@@ -60,6 +60,7 @@ describe("capabilities (VT-d §11.4.2, §11.4.3)", () => {
     expect(() => withCapabilities(LEGACY, { cap: { FRO: 0x4f, NFR: 0 } })).not.toThrow();
     expect(() => withCapabilities(LEGACY, { cap: { FRO: 0x51 } })).not.toThrow();
     expect(() => withCapabilities(LEGACY, { cap: { FRO: 0xf }, ecap: { IRO: 0x17 } })).not.toThrow();
+    expect(() => withCapabilities(LEGACY, { ecap: { IRO: 0xf } })).not.toThrow();
   });
   test.each([32, 52])("an address width of %i bits is possible", (hostAddressWidth) => {
     expect(withCapabilities(LEGACY, { hostAddressWidth }).hostAddressWidth).toBe(hostAddressWidth);
@@ -244,6 +245,13 @@ describe("protected memory regions (VT-d §11.4.8)", () => {
     expect([blocked(rig), rig.read(PMEN_REG).PRS, rig.record()]).toEqual([PROTECTED, 1, undefined]);
     rig.write(PMEN_REG, { EPM: 0 });
     expect([blocked(rig), rig.read(PMEN_REG).PRS]).toEqual([EDGES.map(() => false), 0]);
+  });
+  test("a reset switches them off", () => {
+    for (const kind of ["cold", "warm"] as const) {
+      const rig = protecting(new Rig());
+      rig.unit.reset(kind);
+      expect([blocked(rig), rig.read(PMEN_REG)]).toEqual([EDGES.map(() => false), { EPM: 0, PRS: 0 }]);
+    }
   });
   test("with translation on, pass-through and translated requests are blocked, those that tables allow are not", () => {
     expect(blocked(protecting(legacyRig({ context: { TT: 2 } })))).toEqual(PROTECTED);

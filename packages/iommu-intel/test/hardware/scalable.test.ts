@@ -105,6 +105,16 @@ describe("scalable mode, context entry (VT-d §9.4)", () => {
     expect(rig.record()).toMatchObject({ pasid: 76, reason: 0x59 });
     expect(rig.record(1)).toMatchObject({ pasid: undefined, reason: 0x79 });
   });
+  test("every bit of RID_PASID counts", () => {
+    const rig = scalableRig({ context: { RID_PASID: 0xf_ffff, PDTS: 7, PASIDDIRPTR: 0x800 } });
+    rig.pasid(0x80_0000, 0xf_ffff, { PGTT: 4 });
+    expect(rig.fault(PAGE)).toBe(0);
+    for (let bit = 0; bit < 20; bit++) {
+      const other = scalableRig({ context: { RID_PASID: 2 ** bit, PDTS: 7, PASIDDIRPTR: 0x800 } });
+      other.pasid(0x80_0000, 2 ** bit, { PGTT: 4 });
+      expect([bit, other.fault(PAGE), other.fault(PAGE, { pasid: 0 })]).toEqual([bit, 0, 0x79]);
+    }
+  });
   test("without RPS requests without PASID use PASID 0, unless the policy obeys RID_PASID", () => {
     const rig = scalableRig({ ecap: { RPS: 0 } });
     rig.mapSecond(rig.second, PAGE, HOST);
