@@ -42,6 +42,8 @@ describe("IOTLB (VT-d §6.2.3)", () => {
     { name: "its page, leaf only", fields: { IIRG: 3, DID }, address: { ADDR: PAGE, IH: 1 }, hits: true },
     { name: "another page", fields: { IIRG: 3, DID }, address: { ADDR: PAGE + 1 }, hits: false },
     { name: "its page in another domain", fields: { IIRG: 3, DID: DID + 1 }, address: { ADDR: PAGE }, hits: false },
+    { name: "two pages, by the other's address", fields: { IIRG: 3, DID }, address: { ADDR: PAGE ^ 1, AM: 1 }, hits: true },
+    { name: "the two pages beside it", fields: { IIRG: 3, DID }, address: { ADDR: PAGE ^ 2, AM: 1 }, hits: false },
     { name: "pages around it", fields: { IIRG: 3, DID }, address: { ADDR: PAGE & ~0xff, AM: 8 }, hits: true },
     { name: "pages beside it", fields: { IIRG: 3, DID }, address: { ADDR: (PAGE & ~0xff) + 0x100, AM: 8 }, hits: false },
     { name: "many pages around it", fields: { IIRG: 3, DID }, address: { ADDR: 0, AM: 18 }, hits: true },

@@ -98,6 +98,7 @@ describe("caching mode (VT-d §6.1)", () => {
     rig.scalableContext({}, BDF + 1);
     expect([rig.fault(PAGE), rig.fault(PAGE, { pasid: 5 }), rig.fault(PAGE, { requester: BDF + 1 })]).toEqual([0x71, 0x59, 0x41]);
     rig.submit(invalidatePasidIotlb({ G: 3, DID, PASID: 0, ADDR: PAGE }), invalidatePasidCache({ G: 1, DID, PASID: 5 }), invalidateContext({ G: 3, SID: BDF + 1 }));
-    expect([rig.fault(PAGE), rig.fault(PAGE, { pasid: 5 }), rig.fault(PAGE, { requester: BDF + 1 })]).toEqual([0, 0, 0x51]);
+    // The second time from what is cached now.
+    for (let i = 0; i < 2; i++) expect([rig.fault(PAGE), rig.fault(PAGE, { pasid: 5 }), rig.fault(PAGE, { requester: BDF + 1 })]).toEqual([0, 0, 0x51]);
   });
 });

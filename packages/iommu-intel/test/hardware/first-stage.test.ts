@@ -241,6 +241,19 @@ describe("nested translation (VT-d §3.8)", () => {
     rig.fault(PAGE, { access: Access.Write });
     expect([flags(table), flags(leaf)]).toEqual([3, 3]);
   });
+  test("reading a table, and a page, leaves D clear in the second stage", () => {
+    const rig = nested({ pasid: { SSADE: 1 } });
+    const leaf = rig.guest(HOST);
+    for (const entry of rig.entries) rig.flip(entry, 5);
+    const tables = [1, 2, 3, 4].map((level) => rig.guest(tableOf(rig, level)));
+    rig.fault(PAGE);
+    expect([...tables, leaf].map((entry) => (rig.memory.read32(entry) >>> 8) & 3)).toEqual([1, 1, 1, 1, 1]);
+  });
+  test("a page that may only be written below is written", () => {
+    const rig = nested();
+    rig.guest(HOST, { R: 0 });
+    for (let i = 0; i < 2; i++) expect([rig.fault(PAGE, { access: Access.Write }), rig.fault(PAGE)]).toEqual([0, 0x86]);
+  });
   test("a table whose bits are set already needs no write right", () => {
     const rig = nested();
     rig.guest(HOST);

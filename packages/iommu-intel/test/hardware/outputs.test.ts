@@ -141,6 +141,13 @@ describe("memory types (VT-d §3.10)", () => {
     layered.write(mtrr("PHYSBASE6"), { TYPE: 4, PHYSBASE: 2 ** 20 });
     layered.write(mtrr("PHYSMASK6"), { V: 1, PHYSMASK: 2 ** 40 - 2 ** 20 });
     expect(types(layered, 10, 11, 13)).toEqual([6, 4, 0]);
+    // Uncacheable wins from a later register, too.
+    layered.write(mtrr("PHYSBASE2"), { TYPE: 4, PHYSBASE: 2 ** 20 });
+    layered.write(mtrr("PHYSMASK2"), { V: 1, PHYSMASK: 2 ** 40 - 2 ** 20 });
+    layered.write(mtrr("PHYSBASE1"), { TYPE: 1, PHYSBASE: 2 ** 20 });
+    layered.write(mtrr("PHYSMASK1"), { V: 1, PHYSMASK: 2 ** 40 - 2 ** 20 });
+    layered.mapSecond(layered.second, 14, 2 ** 20 + 6);
+    expect(types(layered, 14)).toEqual([0]);
     layered.write(mtrr("PHYSMASK9"), { V: 0 });
     layered.write(MTRRDEF_REG, { E: 0 });
     expect(types(scalableRigLike(layered), 12)).toEqual([6]);

@@ -156,6 +156,13 @@ describe("queue errors (VT-d §6.5.2, §11.4.9.9)", () => {
     rig.submit(descriptor);
     expect(error(rig)).toEqual({ IQE: 1, IQEI: 4, head: 0 });
   });
+  test("every AM past MAMV is refused, by queue and by register", () => {
+    for (let AM = 19; AM < 64; AM++) {
+      const rig = scalable();
+      rig.submit(invalidateIotlb({ G: 3, DID, AM }));
+      expect([AM, error(rig).IQEI]).toEqual([AM, 4]);
+    }
+  });
   test("the largest AM, and any AM of a PASID, are fine", () => {
     const rig = scalable();
     rig.submit(invalidateIotlb({ G: 3, AM: 18 }), invalidatePasidIotlb({ G: 3, AM: 40 }), invalidatePasidIotlb({ G: 2 }), invalidatePasidCache({ G: 0 }), invalidatePasidCache({ G: 1 }), wait({ PD: 1 }), rig.wait());
@@ -191,6 +198,12 @@ describe("invalidation wait (VT-d §6.5.2.8)", () => {
     expect(rig.memory.read32(0x1234_5678)).toBe(0xdead_beef);
     rig.submit(wait({ SW: 0, DATA: 1, ADDR_LOW: 0x1234_5678 / 4 }), wait({ SW: 1, DATA: 2, ADDR_LOW: 0x1234_5678 / 4, ADDR_HIGH: 1 }));
     expect([rig.memory.read32(0x1234_5678), error(rig).IQE]).toEqual([0xdead_beef, 0]);
+  });
+  test("without IF it raises no event", () => {
+    const rig = queueOf();
+    rig.write(IECTL_REG, { IM: 0 });
+    rig.submit(wait({ SW: 1, DATA: 3, ADDR_LOW: STATUS / 4 }), wait({ FN: 1 }));
+    expect([rig.memory.read32(STATUS), rig.messages, rig.read(ICS_REG).IWC, rig.read(IECTL_REG).IP]).toEqual([3, [], 0, 0]);
   });
   test("its interrupt: once until IWC is cleared", () => {
     const rig = queueOf();

@@ -215,6 +215,14 @@ describe("reset (VT-d §11.4, sticky fields)", () => {
     rig.fault(3);
     expect([rig.record(0)?.page, rig.record(1)]).toEqual([3, undefined]);
   });
+  test("the mode is legacy mode again", () => {
+    const rig = new Rig({ base: SCALABLE }).start(1).queue({ wide: true });
+    rig.submit(rig.wait());
+    rig.unit.reset("cold");
+    rig.queue();
+    rig.submit(rig.wait());
+    expect([rig.waited, rig.read(FSTS_REG).IQE]).toEqual([true, 0]);
+  });
   test("caches are empty and tables unread", () => {
     const rig = legacyRig({ caches: "adversarial" });
     rig.mapSecond(rig.table, 5, 6);

@@ -244,6 +244,15 @@ describe("fault processing disable in scalable mode (VT-d §7.1.3)", () => {
       expect(rig.record()?.reason).toBe((set & by) === 0 ? reason : undefined);
     }
   });
+  test("FPD of one source silences no other's root entry", () => {
+    for (const caches of ["none", "realistic", "adversarial"] as const) {
+      const rig = scalableRig({ caches, context: { FPD: 1, P: 0 } });
+      for (let i = 0; i < 2; i++) expect([rig.translate(PAGE), rig.translate(PAGE, { requester: BDF ^ 0x100 })]).toMatchObject([{ fault: 0x41, recorded: false }, { fault: 0x39, recorded: true }]);
+      // Nor that source's own, once there is none.
+      rig.put(SCALABLE_ROOT_ENTRY, rig.at.root, {});
+      expect(rig.translate(PAGE)).toMatchObject({ fault: 0x39, recorded: true });
+    }
+  });
   test("a fault at the context entry, found for the request, is silenced by the context entry's FPD only", () => {
     const rig = scalableRig({ context: { PASIDE: 0, FPD: 1 } });
     expect(rig.translate(PAGE, { pasid: 1 })).toMatchObject({ fault: 0x45, recorded: false });

@@ -1,7 +1,7 @@
 import { Access, type CachePolicy } from "@iommu-lab/pci-bus";
 import { describe, expect, test } from "vitest";
 import { SCALABLE } from "../../src/hardware/index.ts";
-import { CONTEXT_ENTRY, ROOT_ENTRY, RTADDR_REG } from "../../src/layouts/index.ts";
+import { CCMD_REG, CONTEXT_ENTRY, ROOT_ENTRY, RTADDR_REG } from "../../src/layouts/index.ts";
 import { contextByRegister } from "./register-invalidation.ts";
 import { BDF, DID, invalidateContext, invalidateIotlb, invalidatePasidCache, invalidatePasidIotlb, legacyRig, Rig, scalableRig } from "./rig.ts";
 
@@ -39,6 +39,17 @@ describe("context-cache (VT-d §6.2.2, §6.5.2.1)", () => {
       else expect(contextByRegister(rig, fields)).toBe(CIRG);
       expect(rig.fault(PAGE)).toBe(hits ? 0x02 : 0);
     }
+  });
+  test("the command starts with the half that has ICC, and not without", () => {
+    const rig = legacyRig();
+    rig.mapSecond(rig.table, PAGE, HOST);
+    rig.translate(PAGE);
+    rig.flip(rig.entries.context, 0);
+    rig.unit.registers.write(CCMD_REG.offset + 4, 4, 0x2000_0000);
+    rig.unit.registers.write(CCMD_REG.offset, 4, DID);
+    expect([rig.fault(PAGE), rig.read(CCMD_REG).CAIG]).toEqual([0, 0]);
+    rig.unit.registers.write(CCMD_REG.offset + 4, 4, 0xa000_0000);
+    expect([rig.fault(PAGE), rig.read(CCMD_REG)]).toMatchObject([0x02, { ICC: 0, CAIG: 1 }]);
   });
   test("a granularity of 0 does nothing and says so", () => {
     expect(contextByRegister(legacyRig(), { CIRG: 0, DID })).toBe(0);
