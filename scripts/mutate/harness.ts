@@ -23,7 +23,7 @@ export class Harness {
       this.#path.pop();
     };
     const each = (declare: (name: string, body: Body) => void) => (rows: readonly unknown[]) => (name: string, body: Body): void => {
-      for (const row of rows) declare(`${name} ${JSON.stringify(row)}`, () => (Array.isArray(row) ? body(...(row as unknown[])) : body(row)));
+      for (const [i, row] of rows.entries()) declare(`${name} (row ${i})`, () => (Array.isArray(row) ? body(...(row as unknown[])) : body(row)));
     };
     const skip = (): void => undefined;
     const choose = (declare: unknown) => (skipped: boolean): unknown => (skipped ? skip : declare);

@@ -14,6 +14,9 @@ export interface Outcome {
   readonly times: ReadonlyMap<string, number>;
 }
 
+/** So many times its limit a file may take by the clock. */
+const PATIENCE = 20;
+
 /** One worker, replaced when a mutant keeps it. */
 export class Runner {
   readonly #data: { readonly modules: ModuleMap; readonly seed: number };
@@ -25,21 +28,37 @@ export class Runner {
     this.#data = { modules, seed };
   }
 
-  /** @param limitOf milliseconds that a test file may take */
+  /** @param limitOf milliseconds of processor time that a test file may take */
   async run(job: Job, limitOf: (file: string) => number): Promise<Outcome> {
     const worker = (this.#worker ??= this.#start());
     const times = new Map<string, number>();
     let file: string | undefined;
     let started = 0;
     let timer: NodeJS.Timeout | undefined;
+    let over = false;
     return new Promise((resolve) => {
       const leave = (outcome: Omit<Outcome, "times">): void => {
+        over = true;
         clearTimeout(timer);
         this.#take = () => undefined;
         resolve({ ...outcome, times });
       };
       const note = (): void => {
         if (file !== undefined) times.set(file, performance.now() - started);
+      };
+      /** Ends the worker once it has spent so much processor time on a file: on a busy machine the clock would end what passes. It counts a little, for what waits for ever. */
+      const watch = async (watched: string, limit: number): Promise<void> => {
+        const before = await worker.cpuUsage();
+        let rest = limit;
+        while (rest > 0) {
+          await new Promise((elapsed) => (timer = setTimeout(elapsed, rest)));
+          const { user, system } = await worker.cpuUsage(before);
+          rest = limit - Math.max((user + system) / 1000, (performance.now() - started) / PATIENCE);
+          if (over || file !== watched) return;
+        }
+        this.#worker = undefined;
+        void worker.terminate();
+        leave({ killedBy: "time", file, error: undefined });
       };
       this.#take = (message) => {
         note();
@@ -50,11 +69,8 @@ export class Runner {
         file = message.file;
         started = performance.now();
         clearTimeout(timer);
-        timer = setTimeout(() => {
-          this.#worker = undefined;
-          void worker.terminate();
-          leave({ killedBy: "time", file, error: undefined });
-        }, limitOf(message.file));
+        // Of a worker that was ended meanwhile there is nothing to watch.
+        watch(file, limitOf(file)).catch(() => undefined);
       };
       worker.postMessage(job);
     });

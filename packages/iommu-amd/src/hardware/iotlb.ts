@@ -30,7 +30,7 @@ export interface TranslationCache {
   lookup(space: number, low: number, high: number): number;
   /** Keeps a translation of 2^`shift` bytes, any shift from 12 to 63; `page` is its first page. */
   insert(space: number, low: number, high: number, shift: number, page: number, flags: number): void;
-  /** Drops every entry of an address space that overlaps the 2^`mask` pages around a page. */
+  /** Drops every entry of an address space (never 0) that overlaps the 2^`mask` pages around a page. */
   invalidatePages(space: number, low: number, high: number, mask: number): void;
 }
 
@@ -85,7 +85,6 @@ export class Iotlb implements TranslationCache {
   }
 
   invalidatePages(space: number, low: number, high: number, mask: number): void {
-    if (space === 0) return;
     if (mask === 0) {
       for (let at = this.lookup(space, low, high); at >= 0; at = this.lookup(space, low, high)) this.words[at + SPACE] = 0;
       return;

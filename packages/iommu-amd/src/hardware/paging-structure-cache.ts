@@ -15,6 +15,7 @@ export interface PagingStructureCache {
   find(space: number, low: number, high: number, levels: number): number;
   /** Remembers the table of `level` (1 to 5) for a page. */
   insert(space: number, low: number, high: number, level: number, table: number, rights: number): void;
+  /** Forgets an address space's (never 0) ways to the 2^`mask` pages around a page. */
   invalidatePages(space: number, low: number, high: number, mask: number): void;
 }
 
@@ -54,7 +55,6 @@ export class SmallPagingStructureCache implements PagingStructureCache {
   }
 
   invalidatePages(space: number, low: number, high: number, mask: number): void {
-    if (space === 0) return;
     if (mask >= 9) {
       // Wider than a table of level 1: what one entry would cost is more than it saves.
       for (let at = 0; at < this.#space.length; at++) if (this.#space[at] === space) this.#space[at] = 0;

@@ -47,6 +47,17 @@ describe("what is kept until it is invalidated (AMD-Vi §2.4)", () => {
     expect(rig.translate(PAGE).page).toBe(drops ? HOST + 1 : HOST);
   });
 
+  test.each(CACHING)("%s: every bit of a domain's number counts", (caches) => {
+    const rig = hostRig({ caches, device: { DomainID: 0xffff } });
+    rig.mapHost(rig.table, PAGE, HOST);
+    rig.translate(PAGE);
+    rig.mapHost(rig.table, PAGE, HOST + 1);
+    for (let bit = 0; bit < 16; bit++) rig.invalidatePages({ ...ALL_PAGES, DomainID: 0xffff ^ (1 << bit) });
+    expect(rig.translate(PAGE).page).toBe(HOST);
+    rig.invalidatePages({ ...ALL_PAGES, DomainID: 0xffff });
+    expect(rig.translate(PAGE).page).toBe(HOST + 1);
+  });
+
   test.each(CACHING)("%s: INVALIDATE_DEVTAB_ENTRY keeps translations, INVALIDATE_IOMMU_ALL does not", (caches) => {
     const rig = stale(caches);
     rig.invalidateDevice();
@@ -142,6 +153,35 @@ describe("rights in caches", () => {
 });
 
 describe("tags", () => {
+  test("the realistic cache keeps the tables of a domain's devices apart, by place and by levels", () => {
+    const rig = new Rig();
+    const top = rig.page();
+    const tables = [[top, 3], [top, 4], [top, 5], [rig.page(), 3], [rig.page(), 4], [rig.page(), 5]] as const;
+    /** Each in an entry of its own of the top table. */
+    const pageOf = (i: number): number => 2 ** (9 * ((tables[i]?.[1] ?? 0) - 1)) * (i + 1) + 7;
+    for (const [i, [table, Mode]] of tables.entries()) {
+      rig.device({ Mode, HostRoot: table }, i);
+      rig.mapHost(table, pageOf(i), HOST + i, { steps: Array.from({ length: Mode }, (_, step) => Mode - step) });
+    }
+    const asked = (): number[][] => tables.map((_, i) => tables.map((__, j) => rig.translate(pageOf(j), { device: i }).page));
+    const alone = asked();
+    expect(asked()).toEqual(alone);
+    expect(tables.map((_, i) => alone[i]?.[i])).toEqual(tables.map((_, i) => HOST + i));
+  });
+  test("so it does with GCR3 tables and guest tables under one PASID", () => {
+    const rig = new Rig({ control: { GTEn: 1 } });
+    const gcr3 = rig.page();
+    const next = rig.page();
+    const tables = [[gcr3, 0, 0], [gcr3, 0, 1], [next, 0, 0], [next, 0, 1], [gcr3, 1, 0], [next, 1, 1]] as const;
+    const guests = [rig.page(), rig.page()];
+    for (const [i, table] of [gcr3, next].entries()) rig.put(layouts.GCR3_ENTRY, table * 4096, { V: 1, Address: guests[i] as number });
+    for (const [i, [table, GLX, GuestPagingMode]] of tables.entries()) rig.device({ GV: 1, GLX, GuestPagingMode, ...gcr3Fields(table) }, i);
+    for (const [i, guest] of guests.entries()) for (const levels of [4, 5]) rig.mapGuest(guest, 2 ** 18 * levels + 5, HOST + 8 * i + levels, { levels });
+    const asked = (): number[][] => tables.map((_, i) => [4, 5].map((levels) => rig.translate(2 ** 18 * levels + 5, { pasid: 0, device: i }).page));
+    const alone = asked();
+    expect(asked()).toEqual(alone);
+    expect([alone[0]?.[0], alone[1]?.[1], alone[2]?.[0], alone[3]?.[1]]).toEqual([HOST + 4, HOST + 5, HOST + 12, HOST + 13]);
+  });
   test.each([
     ["realistic", HOST + 1],
     ["adversarial", HOST],
@@ -190,6 +230,18 @@ describe("what is not present", () => {
     ["adversarial", true, { page: 2, device: 0, guest: 2 }],
   ] as const)("caches %s, NpCache %s", (caches, npCache, expected) => {
     expect(later(caches, npCache)).toEqual(expected);
+  });
+  test("a cached absence is one page's, its neighbours are looked up", () => {
+    const rig = hostRig({ caches: "adversarial", npCache: true });
+    const guest = guestRig({ caches: "adversarial", npCache: true });
+    rig.translate(PAGE);
+    guest.translate(PAGE, { pasid: PASID });
+    for (const page of [PAGE - 1, PAGE + 1, PAGE ^ 2, PAGE ^ 4]) {
+      rig.mapHost(rig.table, page, HOST);
+      guest.mapGuest(guest.guest, page, HOST);
+      expect([rig.translate(page).page, guest.translate(page, { pasid: PASID }).page]).toEqual([HOST, HOST]);
+    }
+    expect([rig.translate(PAGE).fault, guest.translate(PAGE, { pasid: PASID }).fault]).toEqual([2, 2]);
   });
   test("a cached absence is told as it was, PASID included", () => {
     const rig = guestRig({ caches: "adversarial", npCache: true });

@@ -283,6 +283,15 @@ describe("nested translation (AMD-Vi §2.2.3)", () => {
     expect(entries).toHaveLength(4);
   });
 
+  test("a right that the host's page lacks is not there for a translation request either", () => {
+    for (const [leaf, permissions] of [[{ IR: 0 }, Write], [{ IW: 0 }, Read | Execute], [{}, Read | Write | Execute]] as const) {
+      const rig = guestRig({ nested: true, device: { I: 1 } });
+      rig.mapGuest(rig.guest, PAGE, 0x4_0000, { leaf: { A: 1, D: 1 } });
+      rig.mapHost(rig.table, 0x4_0000, TARGET, { leaf });
+      for (let i = 0; i < 2; i++) expect(ask(rig, { type: AddressType.TranslationRequest })).toMatchObject({ fault: 0, page: TARGET, permissions });
+    }
+  });
+
   test("a host fault is told with the guest-physical address and the domain", () => {
     const rig = guestRig({ nested: true });
     rig.mapGuest(rig.guest, PAGE, 0x4_0000);

@@ -89,7 +89,22 @@ describe("pages with a size code, Next Level 7 (AMD-Vi §2.2.3)", () => {
     else {
       expect(out).toMatchObject({ fault: 0, page: pages * 2 - 1, pageShift: shift });
       expect(rig.translate(last)).toMatchObject({ page: pages * 2 - 1, pageShift: shift });
+      // From the cache, by all its addresses, and to its neighbours no longer.
+      const first = last - pages + 1;
+      expect([first, first + pages / 2, last - 1].map((page) => rig.translate(page).page)).toEqual([pages, pages + pages / 2, 2 * pages - 2]);
       expect(rig.iommu.totals.iotlbMisses).toBe(1);
+      // Invalidating any of its pages takes it whole, one beside it leaves it. AMD-Vi §2.4.3
+      for (const cached of [hostRig({ device: { Mode: 6 } }), hostRig({ caches: "adversarial", device: { Mode: 6 } })]) {
+        cached.mapHost(cached.table, last, sized(pages, shift), { steps, leaf: { NextLevel: 7 } });
+        cached.translate(last);
+        cached.mapHost(cached.table, last, 0, { steps, leaf: { PR: 0 } });
+        cached.invalidatePages({ Address: first - 1 });
+        cached.invalidatePages({ Address: last + 1 });
+        cached.invalidatePages({ S: 1, Address: last + 1 });
+        expect([first, last].map((page) => cached.translate(page).page)).toEqual([pages, 2 * pages - 1]);
+        cached.invalidatePages(shift % 2 === 0 ? { Address: first + pages / 2 } : { S: 1, Address: first });
+        expect([first, last].map((page) => cached.translate(page).fault)).toEqual([2, 2]);
+      }
     }
     expect(entries).toHaveLength(7 - level);
   });

@@ -1,4 +1,5 @@
 import type { Register } from "@iommu-lab/memory/registers";
+import { Access, AddressType, newTranslation, NO_PASID } from "@iommu-lab/pci-bus";
 import { describe, expect, test } from "vitest";
 import { AmdIommu, capabilitiesOf, FULL, withCapabilities, ZEN, type CapabilityChanges } from "../../src/hardware/index.ts";
 import { registerMap } from "../../src/hardware/register-map.ts";
@@ -137,6 +138,29 @@ describe("what registers hold (AMD-Vi §3.4)", () => {
   });
 });
 
+describe("an IOMMU nobody has touched", () => {
+  const untouched = (): AmdIommu => new AmdIommu({ memory: new Rig().memory, capabilities: FULL });
+  test("has counted nothing", () => {
+    expect(Object.entries(untouched().totals).filter(([, total]) => total !== 0)).toEqual([]);
+  });
+  test("passes DMA and interrupts (AMD-Vi §2.1)", () => {
+    const iommu = untouched();
+    const out = newTranslation();
+    iommu.translate({ requester: DEVICE, pasid: NO_PASID, addressType: AddressType.Untranslated, page: 0x1_2345, access: Access.Write }, out);
+    expect([out.page, out.fault]).toEqual([0x1_2345, 0]);
+    const verdict = { fault: -1, recorded: true };
+    const delivered: number[] = [];
+    iommu.remapInterrupt({ requester: DEVICE, address: 0xfee0_0000, data: 0x31 }, { deliver: ({ vector }) => delivered.push(vector), post: () => undefined }, verdict);
+    expect([verdict, delivered]).toEqual([{ fault: 0, recorded: false }, [0x31]]);
+  });
+  test("writes no log and fetches no command", () => {
+    const iommu = untouched();
+    iommu.registers.write(layouts.CMD_TAIL.offset, 4, 0x20);
+    iommu.pageRequest({ requester: DEVICE, pasid: NO_PASID, page: 5, access: Access.Read, group: 1, last: true });
+    expect([iommu.registers.read(layouts.CMD_HEAD.offset, 4), iommu.registers.read(layouts.STATUS.offset, 4), iommu.registers.read(layouts.PPR_TAIL.offset, 4)]).toEqual([0, 0, 0]);
+  });
+});
+
 describe("reset", () => {
   test.each(["cold", "warm"] as const)("%s: everything stops, and nothing cached survives", (kind) => {
     const rig = hostRig({ caches: "adversarial", control: { PprEn: 1, PprLogEn: 1, GAEn: 1, GTEn: 1, DevTblSegEn: 1, DualEventLogEn: 1 } });
@@ -239,6 +263,15 @@ describe("capabilities", () => {
   });
   test.each([{ counterBanks: 63, counters: 15 }, { efr: { PCSup: 0 }, counterBanks: 0 }, { efr: { GLXSup: 2, GATS: 1, PASMax: 19, SmiFRC: 4 } }, { physicalAddressWidth: 32 }, { messageNumbers: { general: 31, ppr: 31, ga: 0 } }])("%j are possible", (changes) => {
     expect(withCapabilities(ZEN, changes)).toMatchObject(changes);
+  });
+  test.each([
+    { name: "ZEN", base: ZEN, efr: 0x0017_402f_0020_4aden, efr2: 0n, rest: { physicalAddressWidth: 48, npCache: false, iotlbSup: true, cxlAttributes: false, counterBanks: 2, counters: 4, messageNumbers: { general: 0, ppr: 0, ga: 0 } } },
+    { name: "FULL", base: FULL, efr: 0x2057_67f3_2231_9bffn, efr2: 0x108n, rest: { physicalAddressWidth: 52, npCache: false, iotlbSup: true, cxlAttributes: true, counterBanks: 2, counters: 4, messageNumbers: { general: 0, ppr: 1, ga: 2 } } },
+  ])("$name in a kernel's log", ({ base, efr, efr2, rest }) => {
+    const rig = new Rig({ base });
+    const whole = ([low = 0, high = 0]: Uint32Array): bigint => BigInt(low) + BigInt(high) * 2n ** 32n;
+    expect([whole(rig.raw(layouts.EFR)), whole(rig.raw(layouts.EFR2))]).toEqual([efr, efr2]);
+    expect(base).toMatchObject(rest);
   });
   test("raw registers, as QEMU has them", () => {
     const capabilities = capabilitiesOf({ efr: [0x29d3, 0], physicalAddressWidth: 40, npCache: true });

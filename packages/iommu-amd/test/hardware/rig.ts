@@ -1,7 +1,7 @@
 import { SparseMemory } from "@iommu-lab/memory";
 import type { Field, Layout } from "@iommu-lab/memory/layout";
 import type { Register } from "@iommu-lab/memory/registers";
-import { Access, AddressType, newTranslation, NO_PASID, type CachePolicy, type DeviceTlbInvalidation, type ExplanationStep, type Interrupt, type InterruptSink, type PageRequest, type PageResponse, type Posting, type Translation } from "@iommu-lab/pci-bus";
+import { Access, AddressType, NO_PASID, type CachePolicy, type Completion, type DeviceTlbInvalidation, type ExplanationStep, type Interrupt, type InterruptSink, type MemoryType, type PageRequest, type PageResponse, type Posting, type Translation } from "@iommu-lab/pci-bus";
 import { AmdIommu, FULL, withCapabilities, type AmdCapabilities, type AmdPolicy, type CapabilityChanges } from "../../src/hardware/index.ts";
 import * as layouts from "../../src/layouts/index.ts";
 
@@ -17,8 +17,11 @@ export const STORE = 0x46_0000;
 export const INTERRUPT_TABLE = 0x47_0000;
 /** Page numbers from here on are handed out for tables. */
 const FIRST_TABLE_PAGE = 0x500;
-/** RAM ends here. */
+/** The RAM that rigs use ends here. */
 export const RAM = 0x4000_0000;
+/** With `far` there is a little more RAM here, for tables whose page numbers are past int32 and past 32 bits. */
+export const FAR = [2 ** 43, 2 ** 45] as const;
+const FAR_BYTES = 2 ** 21;
 
 export const DEVICE = 0x0108; // 01:01.0, arbitrary
 export const DOMAIN = 0x1234; // arbitrary
@@ -38,12 +41,19 @@ export interface RequestOptions {
   readonly explain?: ExplanationStep[];
 }
 
+const memoryOf = (far: boolean): SparseMemory => new SparseMemory({ ranges: [{ start: 0, size: RAM }, ...(far ? FAR.map((start) => ({ start, size: FAR_BYTES })) : [])] });
+
+/** An answer that a caller has used before: no field is what any request gets, so that one left as it is shows. */
+const used = (): Translation => ({ page: -1, pageShift: -1, permissions: -1, global: true, memoryType: -1 as MemoryType, snoop: true, fault: -1, recorded: true, completion: -1 as Completion });
+
 /** What a rig is built with. */
 export interface RigOptions extends CapabilityChanges {
   readonly base?: AmdCapabilities;
   readonly caches?: CachePolicy;
   readonly policy?: AmdPolicy;
   readonly iotlb?: { readonly sets: number; readonly ways: number };
+  /** RAM at FAR as well. */
+  readonly far?: boolean;
   /** Device-TLB invalidations wait until the test completes them. */
   readonly holdDeviceTlb?: boolean;
   /** CONTROL beside IommuEn, CmdBufEn and EventLogEn. */
@@ -52,7 +62,7 @@ export interface RigOptions extends CapabilityChanges {
 
 /** An IOMMU in front of memory, with what software does to it in a line each. */
 export class Rig {
-  readonly memory = new SparseMemory({ size: RAM });
+  readonly memory: SparseMemory;
   readonly iommu: AmdIommu;
   readonly capabilities: AmdCapabilities;
   /** The IOMMU's own messages. */
@@ -66,7 +76,8 @@ export class Rig {
   #stored = 0;
 
   constructor(options: RigOptions = {}) {
-    const { base = FULL, caches = "realistic", policy, iotlb, holdDeviceTlb, control, ...changes } = options;
+    const { base = FULL, caches = "realistic", policy, iotlb, holdDeviceTlb, control, far = false, ...changes } = options;
+    this.memory = memoryOf(far);
     this.capabilities = withCapabilities(base, changes);
     this.iommu = new AmdIommu({ memory: this.memory, capabilities: this.capabilities, caches, ...(policy ? { policy } : {}), ...(iotlb ? { iotlb } : {}), sendMessage: (address, upper, data) => this.messages.push({ address, upper, data }) });
     this.iommu.connect({
@@ -192,7 +203,7 @@ export class Rig {
   // ---- requests
 
   translate(page: number, options: RequestOptions = {}): Translation {
-    const out = newTranslation();
+    const out = used();
     const { explain } = options;
     this.iommu.translate(
       { requester: options.device ?? DEVICE, pasid: options.pasid ?? NO_PASID, addressType: options.type ?? AddressType.Untranslated, page, access: options.access ?? Access.Read },
@@ -203,7 +214,7 @@ export class Rig {
   }
 
   interrupt(data: number, options: { readonly address?: number; readonly device?: number; readonly explain?: ExplanationStep[] } = {}): { readonly fault: number; readonly recorded: boolean } {
-    const out = { fault: 0, recorded: false };
+    const out = { fault: -1, recorded: true };
     const { explain } = options;
     this.iommu.remapInterrupt({ requester: options.device ?? DEVICE, address: options.address ?? 0xfee0_0000, data }, this.sink, out, explain ? { step: (step) => explain.push(step) } : undefined);
     return out;

@@ -30,9 +30,9 @@ export class Binding implements FirstStage {
   /** Same for (domain, no PASID), which nested walks use for the second stage alone. */
   secondStageSpace = 0;
   firstStageSpace = 0;
-  /** Supervisor requests are allowed. */
+  /** Supervisor requests are allowed (scalable mode; legacy mode does not ask). */
   supervisor = false;
-  /** Execute requests are allowed. */
+  /** Execute requests are allowed (scalable mode). */
   execute = false;
   secondStageTable = 0;
   secondStageLevels = 4;

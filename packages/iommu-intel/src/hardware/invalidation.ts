@@ -64,8 +64,9 @@ export class Invalidation {
 
   /** Everything that translates DMA. */
   everything(): void {
-    this.context(Granularity.Global, 0, 0, 0);
-    this.pasidCache(3, 0, 0);
-    this.iotlb(Granularity.Global, 0, 0, 0, 0, false);
+    const { sources, spaces } = this.#translator;
+    sources.bindings.invalidate(() => true);
+    sources.contexts.invalidate(() => true);
+    spaces.invalidateAll();
   }
 }

@@ -47,8 +47,7 @@ export class MemoryTypes {
     const large = shift === 12 ? (leaf >>> 7) & 1 : (leaf >>> 12) & 1;
     const index = ((leaf >>> 3) & 3) | (large << 2);
     const own = typeOf((controls.pat >>> (4 * index)) & 7);
-    if (!controls.nested) return combine(this.#rangeType(page), own);
-    if (!controls.extendedTypes) return combine(this.#rangeType(page), own);
+    if (!controls.nested || !controls.extendedTypes) return combine(this.#rangeType(page), own);
     const below = typeOf((secondLeaf >>> 3) & 7);
     // IPAT: the second stage alone decides.
     return (secondLeaf & (1 << 6)) !== 0 ? below : combine(below, own);
@@ -67,7 +66,6 @@ export class MemoryTypes {
       const type = registers.get(`MTRR_PHYSBASE${i}_REG`, "TYPE");
       // Of overlapping ranges uncacheable wins, then write-through over write-back.
       if (type === 0 || (found === MemoryType.WriteBack && type === 4) || found < 0) found = type;
-      if (found === 0) break;
     }
     return typeOf(found < 0 ? registers.get("MTRRDEF_REG", "TYPE") : found);
   }

@@ -203,13 +203,9 @@ export class SourceLookup {
     binding.secondStageTable = pageIn(w0, w1);
     binding.secondStageLevels = levels;
     binding.secondStageFlags = false;
-    binding.secondStageSnoops = false;
-    binding.nested = false;
     binding.snoops = false;
     binding.cacheDisable = false;
     binding.extendedTypes = false;
-    binding.supervisor = true;
-    binding.execute = true;
     return 0;
   }
 

@@ -1,35 +1,20 @@
 import { Access, type CachePolicy } from "@iommu-lab/pci-bus";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { CCMD_REG, IOTLB_REG, IVA_REG, RTADDR_REG, SECOND_STAGE_ENTRY } from "../../src/layouts/index.ts";
-import { BDF, DID, invalidateContext, invalidateIotlb, invalidatePasidCache, invalidatePasidIotlb, legacyRig, Rig, ROOT, scalableRig } from "./rig.ts";
+import { SCALABLE } from "../../src/hardware/index.ts";
+import { IOTLB_REG, RTADDR_REG } from "../../src/layouts/index.ts";
+import { contextByRegister, iotlbByRegister } from "./register-invalidation.ts";
+import { BDF, DID, invalidateContext, invalidateIotlb, legacyRig, Rig, ROOT, scalableRig } from "./rig.ts";
 
 const PAGE = 0x12345; // arbitrary
 const HOST = 0x2345; // arbitrary
 const OTHER = 0x3456; // arbitrary
 const CACHING = ["realistic", "adversarial"] as const;
-
 type Legacy = ReturnType<typeof legacyRig>;
-type Scalable = ReturnType<typeof scalableRig>;
 
 /** Points a mapped page elsewhere, so that a stale translation shows. */
 const remap = (rig: Legacy, page = PAGE, host = OTHER): void => {
   rig.mapSecond(rig.table, page, host);
-};
-
-/** Register-based invalidations, as software without a queue does them; the granularity that was done. */
-const contextByRegister = (rig: Rig, fields: Record<string, number>): number => {
-  rig.write(CCMD_REG, { ICC: 1, ...fields });
-  const { ICC, CAIG } = rig.read(CCMD_REG);
-  expect(ICC).toBe(0);
-  return CAIG;
-};
-const iotlbByRegister = (rig: Rig, fields: Record<string, number>, address: Record<string, number> = {}): number => {
-  rig.write(IVA_REG, address);
-  rig.write(IOTLB_REG, { IVT: 1, ...fields });
-  const { IVT, IAIG } = rig.read(IOTLB_REG);
-  expect(IVT).toBe(0);
-  return IAIG;
 };
 
 describe("IOTLB (VT-d §6.2.3)", () => {
@@ -57,6 +42,8 @@ describe("IOTLB (VT-d §6.2.3)", () => {
     { name: "its page, leaf only", fields: { IIRG: 3, DID }, address: { ADDR: PAGE, IH: 1 }, hits: true },
     { name: "another page", fields: { IIRG: 3, DID }, address: { ADDR: PAGE + 1 }, hits: false },
     { name: "its page in another domain", fields: { IIRG: 3, DID: DID + 1 }, address: { ADDR: PAGE }, hits: false },
+    { name: "two pages, by the other's address", fields: { IIRG: 3, DID }, address: { ADDR: PAGE ^ 1, AM: 1 }, hits: true },
+    { name: "the two pages beside it", fields: { IIRG: 3, DID }, address: { ADDR: PAGE ^ 2, AM: 1 }, hits: false },
     { name: "pages around it", fields: { IIRG: 3, DID }, address: { ADDR: PAGE & ~0xff, AM: 8 }, hits: true },
     { name: "pages beside it", fields: { IIRG: 3, DID }, address: { ADDR: (PAGE & ~0xff) + 0x100, AM: 8 }, hits: false },
     { name: "many pages around it", fields: { IIRG: 3, DID }, address: { ADDR: 0, AM: 18 }, hits: true },
@@ -113,6 +100,37 @@ describe("IOTLB (VT-d §6.2.3)", () => {
     iotlbByRegister(rig, { IIRG: 2, DID });
     expect([0, 1, 2].map((i) => rig.translate(PAGE, { requester: BDF + i }).page)).toEqual([OTHER, OTHER, HOST]);
   });
+  test("the realistic cache keeps the tables of a domain's sources apart, by place and by levels", () => {
+    const rig = new Rig({ cap: { SAGAW: 0b1110, MGAW: 56 } });
+    // One table read with three, four and five levels, and its neighbours.
+    const top = rig.page();
+    const tables = [[top, 1], [top, 2], [top, 3], [rig.page(), 1], [rig.page(), 2], [rig.page(), 3]] as const;
+    for (const [i, [table, AW]] of tables.entries()) {
+      rig.context({ SSPTPTR: table, AW }, BDF + i);
+      rig.mapSecond(table, 2 ** 18 * (i + 1) + 7, HOST + i, { levels: AW + 2 });
+    }
+    rig.start();
+    const alone = tables.map((_, i) => tables.map((__, j) => rig.fault(2 ** 18 * (j + 1) + 7, { requester: BDF + i })));
+    const again = tables.map((_, i) => tables.map((__, j) => rig.fault(2 ** 18 * (j + 1) + 7, { requester: BDF + i })));
+    expect(again).toEqual(alone);
+    for (const [i] of tables.entries()) expect(rig.translate(2 ** 18 * (i + 1) + 7, { requester: BDF + i }).page).toBe(HOST + i);
+    const { iotlbMisses } = rig.unit.totals;
+    for (const [i] of tables.entries()) rig.translate(2 ** 18 * (i + 1) + 7, { requester: BDF + i });
+    expect(rig.unit.totals.iotlbMisses).toBe(iotlbMisses);
+  });
+  test("so it does with first-stage tables under one PASID", () => {
+    const rig = new Rig({ base: SCALABLE });
+    const top = rig.page();
+    const tables = [[top, 0], [top, 1], [rig.page(), 0], [rig.page(), 1]] as const;
+    for (const [i, [table, FSPM]] of tables.entries()) {
+      const { directory } = rig.scalableContext({}, BDF + i);
+      rig.pasid(directory, 0, { PGTT: 1, FSPM, FSPTPTR: table, PWSNP: 1 });
+      rig.mapFirst(table, 2 ** 18 * (i + 1) + 7, HOST + i, { levels: 4 + FSPM });
+    }
+    rig.start(1);
+    for (let again = 0; again < 2; again++) for (const [i] of tables.entries()) expect(rig.translate(2 ** 18 * (i + 1) + 7, { requester: BDF + i }).page).toBe(HOST + i);
+    expect(tables.map((_, i) => rig.fault(2 ** 18 * (((i + 1) % 4) + 1) + 7, { requester: BDF + i }))).toEqual([0x71, 0x71, 0x71, 0x71]);
+  });
   test("a right that a cached translation lacks: adversarial insists on it, realistic walks again", () => {
     const outcome = (caches: CachePolicy): number => {
       const rig = legacyRig({ caches });
@@ -132,6 +150,54 @@ describe("IOTLB (VT-d §6.2.3)", () => {
       return [4, 3, 2, 1, 0].filter((i) => rig.translate(PAGE + 4 * i).page === HOST + i).length;
     };
     expect([kept("realistic"), kept("adversarial")]).toEqual([2, 5]);
+  });
+  test("unless said otherwise it has 64 sets of 4 ways", () => {
+    const rig = legacyRig();
+    const pages = Array.from({ length: 5 }, (_, i) => 0x1000 + 64 * i);
+    for (const page of pages) rig.mapSecond(rig.table, page, HOST);
+    const misses = (...asked: number[]): number => {
+      const before = rig.unit.totals.iotlbMisses;
+      for (const page of asked) rig.translate(page);
+      return rig.unit.totals.iotlbMisses - before;
+    };
+    expect([misses(...pages.slice(0, 4)), misses(...pages.slice(0, 4)), misses(pages[4] as number), misses(pages[4] as number), misses(pages[0] as number)]).toEqual([4, 0, 1, 0, 1]);
+    const neighbours = Array.from({ length: 256 }, (_, i) => 0x2000 + i);
+    for (const page of neighbours) rig.mapSecond(rig.table, page, HOST);
+    expect([misses(...neighbours), misses(...neighbours)]).toEqual([256, 0]);
+  });
+  test.each(CACHING)("%s: a write to a page that is dirty already, or has no dirty bit, walks no table", (caches) => {
+    for (const SSADE of [0, 1]) {
+      const rig = scalableRig({ caches, pasid: { SSADE } });
+      const at = rig.mapSecond(rig.second, PAGE, HOST).at(-1) as number;
+      // Every second request has a PASID, so that none is like the one before it.
+      const asked = [Access.Write, Access.Write, Access.Read, Access.Write, Access.Write].map((access, i) => rig.fault(PAGE, { access, ...(i % 2 === 0 ? {} : { pasid: 0 }) }));
+      expect([...asked, rig.unit.totals.iotlbMisses, (rig.memory.read32(at) >>> 8) & 3]).toEqual([0, 0, 0, 0, 0, 1, 3 * SSADE]);
+    }
+  });
+  test("rights that the adversarial cache insists on are missed as in the tables (VT-d §7.1.3)", () => {
+    const { Read, Write, Execute, Privileged } = Access;
+    const outcome = (pasid: Record<string, number>, leaf: Record<string, number>, accesses: readonly Access[]): number[] => {
+      const rig = scalableRig({ caches: "adversarial", ecap: { ERS: 1 }, pasid: { SRE: 1, ERE: 1, NXE: 1, WPE: 1, ...pasid } });
+      const map = (fields: Record<string, number>): void => {
+        if (pasid.PGTT === 1) rig.mapFirst(rig.first, PAGE, HOST, { leaf: { A: 1, D: 1, ...fields } });
+        else for (const entry of rig.mapSecond(rig.second, PAGE, HOST, { leaf: { X: 1, ...fields } }).slice(0, 3)) rig.memory.write32(entry, rig.memory.read32(entry) | 4);
+      };
+      map(leaf);
+      // Something that the tables allow fills the cache; then they allow everything.
+      expect(rig.fault(PAGE, { pasid: 0, access: pasid.PGTT === 1 ? Read | Privileged : leaf.R === 0 ? Write : Read })).toBe(0);
+      map({});
+      return accesses.map((access) => rig.fault(PAGE, { pasid: 0, access }));
+    };
+    expect(outcome({ PGTT: 1 }, { US: 0 }, [Read, Write, Read | Execute, Read | Privileged, Write | Privileged])).toEqual([0x81, 0x81, 0x81, 0, 0]);
+    expect(outcome({ PGTT: 1 }, { RW: 0 }, [Read, Write, Read | Write, Read | Execute, Write | Privileged])).toEqual([0, 0x85, 0x85, 0, 0x85]);
+    expect(outcome({ PGTT: 1 }, { XD: 1 }, [Read, Write, Read | Execute, Read | Execute | Privileged])).toEqual([0, 0, 0x82, 0x82]);
+    expect(outcome({ PGTT: 2 }, { W: 0 }, [Read, Write, Read | Write])).toEqual([0, 0x85, 0x85]);
+    expect(outcome({ PGTT: 2 }, { R: 0 }, [Read, Write, Read | Write])).toEqual([0x86, 0, 0x86]);
+    const legacy = legacyRig({ caches: "adversarial" });
+    legacy.mapSecond(legacy.table, PAGE, HOST, { leaf: { R: 0 } });
+    expect(legacy.fault(PAGE, { access: Write })).toBe(0);
+    legacy.mapSecond(legacy.table, PAGE, HOST);
+    expect([legacy.fault(PAGE), legacy.fault(PAGE, { access: Read | Write }), legacy.fault(PAGE, { access: Write })]).toEqual([0x06, 0x06, 0]);
   });
   test("a page-selective invalidation needs PSI and an AM up to MAMV", () => {
     expect(iotlbByRegister(legacyRig({ cap: { PSI: 0 } }), { IIRG: 3, DID }, { ADDR: PAGE })).toBe(0);
@@ -159,200 +225,6 @@ describe("IOTLB (VT-d §6.2.3)", () => {
     rig.unit.registers.write(at + 4, 4, 0x9000_0000);
     expect(rig.translate(PAGE).page).toBe(OTHER);
     expect(rig.unit.registers.read(at + 4, 4)).toBe(0x1200_0000);
-  });
-});
-
-describe("paging-structure caches (VT-d §6.2.4)", () => {
-  /** Moves PAGE's last-level table, then looks at a page of it that no IOTLB entry covers. */
-  const moveTable = (rig: Legacy): void => {
-    const entries = rig.mapSecond(rig.table, PAGE, HOST);
-    rig.mapSecond(rig.table, PAGE + 1, HOST + 1);
-    rig.translate(PAGE);
-    const fresh = rig.page();
-    rig.put(SECOND_STAGE_ENTRY, entries[2] as number, { R: 1, W: 1, ADDR: fresh });
-    rig.mapSecond(rig.table, PAGE + 1, OTHER);
-  };
-  test.each(CACHING)("%s: a table that moved is walked in its old place until its address is invalidated without IH", (caches) => {
-    const rig = legacyRig({ caches });
-    moveTable(rig);
-    expect(rig.translate(PAGE + 1).page).toBe(HOST + 1);
-    iotlbByRegister(rig, { IIRG: 3, DID }, { ADDR: PAGE, IH: 1 });
-    iotlbByRegister(rig, { IIRG: 3, DID }, { ADDR: PAGE + 1, IH: 1 });
-    expect(rig.translate(PAGE + 1).page).toBe(HOST + 1);
-    iotlbByRegister(rig, { IIRG: 3, DID }, { ADDR: PAGE + 1 });
-    expect(rig.translate(PAGE + 1).page).toBe(OTHER);
-  });
-  test.each(CACHING)("%s: a domain invalidation takes them", (caches) => {
-    const rig = legacyRig({ caches });
-    moveTable(rig);
-    iotlbByRegister(rig, { IIRG: 2, DID });
-    expect(rig.translate(PAGE + 1).page).toBe(OTHER);
-  });
-  test.each(CACHING)("%s: rights above a remembered table still count", (caches) => {
-    const rig = legacyRig({ caches });
-    rig.flip(rig.mapSecond(rig.table, PAGE, HOST)[0] as number, 1);
-    rig.mapSecond(rig.table, PAGE + 1, HOST);
-    rig.translate(PAGE);
-    expect(rig.fault(PAGE + 1, { access: Access.Write })).toBe(0x05);
-  });
-});
-
-describe("context-cache (VT-d §6.2.2, §6.5.2.1)", () => {
-  const forms = [
-    { name: "global", fields: { CIRG: 1 }, hits: true },
-    { name: "its domain", fields: { CIRG: 2, DID }, hits: true },
-    { name: "another domain", fields: { CIRG: 2, DID: DID + 1 }, hits: false },
-    { name: "its source", fields: { CIRG: 3, DID, SID: BDF }, hits: true },
-    { name: "another function", fields: { CIRG: 3, DID, SID: BDF ^ 4 }, hits: false },
-    { name: "another function, bit 2 ignored", fields: { CIRG: 3, DID, SID: BDF ^ 4, FM: 1 }, hits: true },
-    { name: "another function, bit 1 not ignored", fields: { CIRG: 3, DID, SID: BDF ^ 2, FM: 1 }, hits: false },
-    { name: "another function, bits 2:1 ignored", fields: { CIRG: 3, DID, SID: BDF ^ 6, FM: 2 }, hits: true },
-    { name: "another function, bit 0 not ignored", fields: { CIRG: 3, DID, SID: BDF ^ 1, FM: 2 }, hits: false },
-    { name: "any function", fields: { CIRG: 3, DID, SID: BDF ^ 7, FM: 3 }, hits: true },
-    { name: "another device", fields: { CIRG: 3, DID, SID: BDF ^ 8, FM: 3 }, hits: false },
-    { name: "its source under another domain", fields: { CIRG: 3, DID: DID + 1, SID: BDF }, hits: false },
-  ];
-  test.each(CACHING.flatMap((caches) => forms.map((form) => ({ caches, ...form }))))("$caches: invalidating $name", ({ caches, fields, hits }) => {
-    for (const queued of [false, true]) {
-      const rig = legacyRig({ caches });
-      if (queued) rig.queue();
-      rig.mapSecond(rig.table, PAGE, HOST);
-      rig.translate(PAGE);
-      rig.flip(rig.entries.context, 0);
-      expect(rig.fault(PAGE)).toBe(0);
-      const { CIRG, ...rest } = fields;
-      if (queued) rig.submit(invalidateContext({ G: CIRG, ...rest }));
-      else expect(contextByRegister(rig, fields)).toBe(CIRG);
-      expect(rig.fault(PAGE)).toBe(hits ? 0x02 : 0);
-    }
-  });
-  test("a granularity of 0 does nothing and says so", () => {
-    expect(contextByRegister(legacyRig(), { CIRG: 0, DID })).toBe(0);
-  });
-  test("the realistic cache forgets the oldest source, and what it forgot is read anew", () => {
-    const rig = new Rig();
-    const table = rig.page();
-    for (let i = 0; i < 300; i++) rig.context({ SSPTPTR: table }, 0x100 + i);
-    rig.mapSecond(table, PAGE, HOST);
-    rig.start();
-    for (let i = 0; i < 300; i++) expect(rig.fault(PAGE, { requester: 0x100 + i })).toBe(0);
-    expect(rig.unit.totals.contextMisses).toBe(300);
-    rig.translate(PAGE, { requester: 0x100 + 299 });
-    expect(rig.unit.totals.contextMisses).toBe(300);
-    rig.translate(PAGE, { requester: 0x100 });
-    expect(rig.unit.totals.contextMisses).toBe(301);
-  });
-});
-
-describe("scalable-mode caches (VT-d §6.5.2.2 to §6.5.2.4)", () => {
-  const first = (caches: CachePolicy, pasids: readonly number[]): Scalable & { tables: number[] } => {
-    const rig = scalableRig({ caches, pasid: { PGTT: 1 } }).queue({ wide: true });
-    const tables = pasids.map((pasid) => {
-      const table = rig.page();
-      rig.pasid(rig.at.directory - (rig.at.directory % 4096), pasid, { PGTT: 1, FSPTPTR: table, PWSNP: 1 });
-      rig.mapFirst(table, PAGE, HOST);
-      return table;
-    });
-    return Object.assign(rig, { tables });
-  };
-  const pages = (rig: Scalable, pasids: readonly number[]): number[] => pasids.map((pasid) => rig.translate(PAGE, { pasid }).page);
-  const PASIDS = [3, 70] as const;
-  const forms = [
-    { name: "all of PASID 3", descriptor: invalidatePasidIotlb({ G: 2, DID, PASID: 3 }), pages: [OTHER, HOST] },
-    { name: "a page of PASID 3", descriptor: invalidatePasidIotlb({ G: 3, DID, PASID: 3, ADDR: PAGE }), pages: [OTHER, HOST] },
-    { name: "another page of PASID 3", descriptor: invalidatePasidIotlb({ G: 3, DID, PASID: 3, ADDR: PAGE + 1 }), pages: [HOST, HOST] },
-    { name: "pages of PASID 70, AM past MAMV", descriptor: invalidatePasidIotlb({ G: 3, DID, PASID: 70, ADDR: 0, AM: 20 }), pages: [HOST, OTHER] },
-    { name: "PASID 3 of another domain", descriptor: invalidatePasidIotlb({ G: 2, DID: DID + 1, PASID: 3 }), pages: [HOST, HOST] },
-    { name: "the domain", descriptor: invalidateIotlb({ G: 2, DID }), pages: [OTHER, OTHER] },
-    { name: "a page of the domain: first-stage translations go altogether", descriptor: invalidateIotlb({ G: 3, DID, ADDR: PAGE + 99 }), pages: [OTHER, OTHER] },
-    { name: "everything", descriptor: invalidateIotlb({ G: 1 }), pages: [OTHER, OTHER] },
-    { name: "the PASID-cache alone", descriptor: invalidatePasidCache({ G: 3 }), pages: [HOST, HOST] },
-  ];
-  test.each(CACHING.flatMap((caches) => forms.map((form) => ({ caches, ...form }))))("$caches: invalidating $name", ({ caches, descriptor, pages: expected }) => {
-    const rig = first(caches, PASIDS);
-    expect(pages(rig, PASIDS)).toEqual([HOST, HOST]);
-    for (const table of rig.tables) rig.mapFirst(table, PAGE, OTHER);
-    rig.submit(descriptor, rig.wait());
-    expect([rig.waited, pages(rig, PASIDS)]).toEqual([true, expected]);
-  });
-  const entries = [
-    { name: "global", descriptor: invalidatePasidCache({ G: 3 }), faults: [0x59, 0x59] },
-    { name: "PASID 3", descriptor: invalidatePasidCache({ G: 1, DID, PASID: 3 }), faults: [0x59, 0] },
-    { name: "the domain", descriptor: invalidatePasidCache({ G: 0, DID, PASID: 3 }), faults: [0x59, 0x59] },
-    { name: "another domain", descriptor: invalidatePasidCache({ G: 0, DID: DID + 1 }), faults: [0, 0] },
-    { name: "PASID 3 of another domain", descriptor: invalidatePasidCache({ G: 1, DID: DID + 1, PASID: 3 }), faults: [0, 0] },
-    { name: "the context-cache alone", descriptor: invalidateContext({ G: 1 }), faults: [0, 0] },
-  ];
-  test.each(CACHING.flatMap((caches) => entries.map((form) => ({ caches, ...form }))))("$caches: PASID-cache, invalidating $name", ({ caches, descriptor, faults }) => {
-    const rig = first(caches, PASIDS);
-    pages(rig, PASIDS);
-    for (const pasid of PASIDS) rig.pasid(rig.at.directory - (rig.at.directory % 4096), pasid, { P: 0 });
-    rig.submit(descriptor);
-    expect(PASIDS.map((pasid) => rig.fault(PAGE, { pasid }))).toEqual(faults);
-  });
-  test.each(CACHING)("%s: a scalable context entry stays until the context-cache is invalidated", (caches) => {
-    const rig = first(caches, PASIDS);
-    pages(rig, PASIDS);
-    rig.flip(rig.at.context, 0);
-    expect(rig.fault(PAGE, { pasid: 3 })).toBe(0);
-    rig.submit(invalidateContext({ G: 3, DID, SID: BDF ^ 1 }));
-    expect(rig.fault(PAGE, { pasid: 3 })).toBe(0);
-    rig.submit(invalidateContext({ G: 3, DID: DID + 1, SID: BDF }));
-    expect(rig.fault(PAGE, { pasid: 3 })).toBe(0x41);
-  });
-  test.each(CACHING)("%s: second-stage translations belong to the domain: one page-selective invalidation reaches every PASID", (caches) => {
-    const rig = scalableRig({ caches }).queue({ wide: true });
-    rig.pasid(rig.at.directory, 9, { PGTT: 2, AW: 2, SSPTPTR: rig.second });
-    rig.mapSecond(rig.second, PAGE, HOST);
-    const both = (): number[] => [rig.translate(PAGE).page, rig.translate(PAGE, { pasid: 9 }).page];
-    both();
-    rig.mapSecond(rig.second, PAGE, OTHER);
-    rig.submit(invalidatePasidIotlb({ G: 2, DID, PASID: 9 }));
-    expect(both()).toEqual([HOST, HOST]);
-    rig.submit(invalidateIotlb({ G: 3, DID, ADDR: PAGE }));
-    expect(both()).toEqual([OTHER, OTHER]);
-  });
-});
-
-describe("caching mode (VT-d §6.1)", () => {
-  test.each([
-    { CM: 0, caches: "adversarial", stale: false },
-    { CM: 1, caches: "realistic", stale: false },
-    { CM: 1, caches: "adversarial", stale: true },
-  ] as const)("CM=$CM, $caches: entries that were not present are cached: $stale", ({ CM, caches, stale }) => {
-    const rig = legacyRig({ caches, cap: { CM } }).queue();
-    expect(rig.fault(PAGE)).toBe(0x06);
-    rig.mapSecond(rig.table, PAGE, HOST);
-    expect(rig.fault(PAGE)).toBe(stale ? 0x06 : 0);
-    rig.submit(invalidateIotlb({ G: 3, DID, ADDR: PAGE }));
-    expect(rig.fault(PAGE)).toBe(0);
-
-    rig.context({ P: 0, SSPTPTR: rig.table }, BDF + 1);
-    expect(rig.fault(PAGE, { requester: BDF + 1 })).toBe(0x02);
-    rig.context({ SSPTPTR: rig.table }, BDF + 1);
-    expect(rig.fault(PAGE, { requester: BDF + 1 })).toBe(stale ? 0x02 : 0);
-    rig.submit(invalidateContext({ G: 3, DID, SID: BDF + 1 }));
-    expect(rig.fault(PAGE, { requester: BDF + 1 })).toBe(stale ? 0x02 : 0);
-    rig.submit(invalidateContext({ G: 3, DID: 0, SID: BDF + 1 }));
-    expect(rig.fault(PAGE, { requester: BDF + 1 })).toBe(0);
-  });
-  test("a cached fault is recorded each time, and silenced when its context entry said so", () => {
-    const rig = legacyRig({ caches: "adversarial", cap: { CM: 1 }, context: { FPD: 1 } });
-    for (let i = 0; i < 2; i++) expect(rig.translate(PAGE)).toMatchObject({ fault: 0x06, recorded: false });
-    const told = legacyRig({ caches: "adversarial", cap: { CM: 1 } });
-    told.translate(PAGE);
-    told.translate(PAGE);
-    expect([told.record(0)?.reason, told.record(1)?.reason]).toEqual([0x06, 0x06]);
-  });
-  test("scalable mode: context, PASID and first-stage entries likewise", () => {
-    const rig = scalableRig({ caches: "adversarial", cap: { CM: 1 }, pasid: { PGTT: 1 } }).queue({ wide: true });
-    expect([rig.fault(PAGE), rig.fault(PAGE, { pasid: 5 }), rig.fault(PAGE, { requester: BDF + 1 })]).toEqual([0x71, 0x59, 0x41]);
-    rig.mapFirst(rig.first, PAGE, HOST);
-    rig.pasid(rig.at.directory, 5, { PGTT: 4 });
-    rig.scalableContext({}, BDF + 1);
-    expect([rig.fault(PAGE), rig.fault(PAGE, { pasid: 5 }), rig.fault(PAGE, { requester: BDF + 1 })]).toEqual([0x71, 0x59, 0x41]);
-    rig.submit(invalidatePasidIotlb({ G: 3, DID, PASID: 0, ADDR: PAGE }), invalidatePasidCache({ G: 1, DID, PASID: 5 }), invalidateContext({ G: 3, SID: BDF + 1 }));
-    expect([rig.fault(PAGE), rig.fault(PAGE, { pasid: 5 }), rig.fault(PAGE, { requester: BDF + 1 })]).toEqual([0, 0, 0x51]);
   });
 });
 

@@ -1,7 +1,9 @@
 import { Access, AddressType, Completion, NO_PASID, PageResponseCode, type PageRequest } from "@iommu-lab/pci-bus";
 import { describe, expect, test } from "vitest";
-import { PAGE_REQUEST_DESCRIPTOR, PEADDR_REG, PECTL_REG, PEDATA_REG, PQA_REG, PQH_REG, PQT_REG, PRS_REG } from "../../src/layouts/index.ts";
-import { BDF, legacyRig, Rig, RAM, scalableRig } from "./rig.ts";
+import {
+  FIRST_STAGE_ENTRY, PAGE_REQUEST_DESCRIPTOR, PASID_DIRECTORY_ENTRY, PASID_ENTRY, PEADDR_REG, PECTL_REG, PEDATA_REG, PQA_REG, PQH_REG, PQT_REG, PRS_REG, RTADDR_REG, SCALABLE_CONTEXT_ENTRY, SCALABLE_ROOT_ENTRY, SECOND_STAGE_ENTRY,
+} from "../../src/layouts/index.ts";
+import { BDF, legacyRig, Rig, RAM, ROOT, scalableRig } from "./rig.ts";
 
 const PAGE = 0x12345; // arbitrary
 const HOST = 0x2345; // arbitrary
@@ -80,6 +82,62 @@ describe("translation requests in scalable mode (VT-d §4.1, §7.1.3 Table 26)",
     const rig = scalableRig({ context: { DTE: 1 }, pasid, ...("ecap" in rest ? { ecap: rest.ecap } : {}) });
     expect(rig.translate(PAGE, ASK)).toMatchObject({ completion, fault, recorded: true });
   });
+  test("what aborts, what is unsupported, and what is answered without rights, in the order it is found", () => {
+    const rig = scalableRig({ caches: "none", start: false, context: { DTE: 0 }, pasid: { PWSNP: 0, SSADE: 1 } });
+    const root = (page: number): void => { rig.write(RTADDR_REG, { RTA: page, TTM: 1 }); rig.command({ SRTP: 1 }); };
+    const context = (fields: Record<string, number>): void => { rig.put(SCALABLE_CONTEXT_ENTRY, rig.at.context, { ...SCALABLE_CONTEXT_ENTRY.decode(rig.words(rig.at.context, 8)), ...fields }); };
+    const directory = (fields: Record<string, number>): void => { rig.put(PASID_DIRECTORY_ENTRY, rig.at.directory, { ...PASID_DIRECTORY_ENTRY.decode(rig.words(rig.at.directory, 2)), ...fields }); };
+    const entry = (fields: Record<string, number>): void => { rig.put(PASID_ENTRY, rig.at.entry, { ...PASID_ENTRY.decode(rig.words(rig.at.entry, 16)), ...fields }); };
+    const table = Math.floor(rig.at.entry / 4096);
+    const pointers = { root: SCALABLE_ROOT_ENTRY.decode(rig.words(rig.at.root, 4)), directory: SCALABLE_CONTEXT_ENTRY.get.PASIDDIRPTR(rig.words(rig.at.context, 8)) };
+    rig.start(1, RAM);
+    const { UnsupportedRequest: unsupported, CompleterAbort: abort } = Completion;
+    const steps: readonly (readonly [number, Completion, () => void])[] = [
+      [0x38, abort, () => { root(ROOT / 4096); rig.put(SCALABLE_ROOT_ENTRY, rig.at.root, {}); }],
+      [0x39, unsupported, () => { rig.put(SCALABLE_ROOT_ENTRY, rig.at.root, { LP: 1 }); rig.flip(rig.at.root, 3); }],
+      [0x3a, abort, () => { rig.put(SCALABLE_ROOT_ENTRY, rig.at.root, { LP: 1, LCTP: RAM / 4096 }); }],
+      [0x40, abort, () => { rig.put(SCALABLE_ROOT_ENTRY, rig.at.root, pointers.root); context({ P: 0 }); }],
+      [0x41, unsupported, () => { context({ P: 1 }); rig.flip(rig.at.context, 6); }],
+      [0x42, abort, () => { rig.flip(rig.at.context, 6); context({ RID_PASID: 2 ** 13 }); }],
+      [0x43, abort, () => { context({ RID_PASID: 0 }); }],
+      [0x44, unsupported, () => { context({ DTE: 1, PASIDDIRPTR: RAM / 4096 }); }],
+      [0x50, abort, () => { context({ PASIDDIRPTR: pointers.directory }); directory({ P: 0 }); }],
+      [0x51, unsupported, () => { directory({ P: 1 }); rig.flip(rig.at.directory, 3); }],
+      [0x52, abort, () => { rig.flip(rig.at.directory, 3); directory({ SMPTBLPTR: RAM / 4096 }); }],
+      [0x58, abort, () => { directory({ SMPTBLPTR: table }); entry({ P: 0 }); }],
+      [0x59, unsupported, () => { entry({ P: 1 }); rig.flip(rig.at.entry, 5); }],
+      [0x5a, abort, () => { rig.flip(rig.at.entry, 5); entry({ PGTT: 0 }); }],
+      [0x5b, abort, () => { entry({ PGTT: 2, SSPTPTR: RAM / 4096 }); }],
+      [0x7b, abort, () => { entry({ SSPTPTR: rig.second }); rig.put(SECOND_STAGE_ENTRY, rig.second * 4096, { R: 1, W: 1, A: 1, ADDR: RAM / 4096 }); }],
+      [0x78, abort, () => { rig.put(SECOND_STAGE_ENTRY, rig.second * 4096, { R: 1, W: 1, ADDR: rig.page() }); }],
+      [0x7c, abort, () => { rig.flip(rig.second * 4096, 11); }],
+      [0x7a, abort, () => { rig.put(SECOND_STAGE_ENTRY, rig.second * 4096, {}); }],
+    ];
+    for (const [fault, completion, repair] of steps) {
+      expect(rig.translate(PAGE, ASK)).toMatchObject({ fault, completion, recorded: true, permissions: 0 });
+      // Requests that are not asked for a translation are all told the same.
+      if (fault !== 0x44) expect(rig.translate(PAGE)).toMatchObject({ fault, completion: unsupported });
+      repair();
+    }
+    expect([rig.translate(PAGE, ASK), rig.translate(2 ** 36, ASK)]).toMatchObject([{ fault: 0, completion: Completion.Successful, permissions: 0 }, { fault: 0, completion: Completion.Successful, permissions: 0 }]);
+  });
+  test("the same of first-stage tables", () => {
+    const rig = scalableRig({ caches: "none", context: { DTE: 1 }, pasid: { PGTT: 1, PWSNP: 0 } });
+    const entry = (fields: Record<string, number>): void => { rig.put(PASID_ENTRY, rig.at.entry, { ...PASID_ENTRY.decode(rig.words(rig.at.entry, 16)), ...fields }); };
+    const aborted = (fault: number): object => ({ fault, completion: Completion.CompleterAbort, recorded: true });
+    const entries = rig.mapFirst(rig.first, PAGE, HOST);
+    expect(rig.translate(PAGE, ASK)).toMatchObject(aborted(0x90));
+    rig.flip(entries[0] as number, 48);
+    rig.flip(entries[0] as number, 7);
+    expect(rig.translate(PAGE, ASK)).toMatchObject(aborted(0x72));
+    rig.put(FIRST_STAGE_ENTRY, entries[0] as number, { P: 1, RW: 1, US: 1, A: 1, ADDR: RAM / 4096 });
+    expect(rig.translate(PAGE, ASK)).toMatchObject(aborted(0x70));
+    entry({ FSPTPTR: RAM / 4096 });
+    expect(rig.translate(PAGE, ASK)).toMatchObject(aborted(0x73));
+    entry({ PGTT: 3, FSPTPTR: 2 ** 36 });
+    expect(rig.translate(PAGE, ASK)).toMatchObject(aborted(0x74));
+    expect(rig.translate(PAGE, { ...ASK, pasid: 0, access: Access.Read | Access.Privileged })).toMatchObject({ fault: 0x5d, completion: Completion.UnsupportedRequest });
+  });
   test("second-stage dirty bits: writing is granted with D only", () => {
     const rig = scalableRig({ context: { DTE: 1 }, pasid: { SSADE: 1 } });
     const leaf = rig.mapSecond(rig.second, PAGE, HOST).at(-1) as number;
@@ -117,6 +175,18 @@ describe("page requests (VT-d §7.4)", () => {
       { TYPE: 1, PP: 0, RID: BDF, PASID: 0, EXE: 0, PRIV: 0, R: 1, W: 0, LPIG: 1, PRGI: 3, ADDR: PAGE },
     ]);
     expect([rig.read(PQT_REG).PQT, rig.read(PRS_REG), rig.responses]).toEqual([2, { PPR: 1, PRO: 0 }, []]);
+  });
+  test("nothing but its place in the queue is written", () => {
+    const rig = pageRequests();
+    const places = Array.from({ length: 3 * 8 }, (_, i) => QUEUE + 32 * 126 + 4 * i);
+    for (const at of places) rig.memory.write32(at, 0x5555_5555);
+    rig.write(PQH_REG, { PQH: 126 });
+    for (let i = 0; i < 127; i++) rig.unit.pageRequest(request());
+    expect(places.map((at) => rig.memory.read32(at) === 0x5555_5555)).toEqual(places.map(() => true));
+    rig.write(PRS_REG, { PRO: 1 });
+    rig.write(PQH_REG, { PQH: 1 });
+    for (let i = 0; i < 3; i++) rig.unit.pageRequest(request());
+    expect(places.map((at) => rig.memory.read32(at) === 0x5555_5555)).toEqual(places.map((_, i) => i >= 16));
   });
   test("the first pending request raises the event once", () => {
     const rig = pageRequests();

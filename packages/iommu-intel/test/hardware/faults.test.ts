@@ -1,6 +1,7 @@
-import { Access } from "@iommu-lab/pci-bus";
+import { Access, NO_PASID } from "@iommu-lab/pci-bus";
 import { describe, expect, test } from "vitest";
 import { AFLOG_REG, FAULT_REASONS, FAULT_RECORD, FEADDR_REG, FECTL_REG, FEDATA_REG, FEUADDR_REG, FSTS_REG, RTADDR_REG } from "../../src/layouts/index.ts";
+import { SCALABLE } from "../../src/hardware/index.ts";
 import { BDF, legacyRig, Rig, scalableRig } from "./rig.ts";
 
 const PAGE = 0x12345; // arbitrary
@@ -31,6 +32,23 @@ describe("fault records (VT-d §11.4.7.6)", () => {
     const narrow = legacyRig({ cap: { SAGAW: 0b0010 }, context: { AW: 1 } });
     narrow.fault(2 ** 40 + 5);
     expect(narrow.record()?.page).toBe(5);
+  });
+  test.each([
+    { name: "39 bits", cap: { SAGAW: 0b0010, FS5LP: 0, FS1GP: 0 }, ecap: { FSTS: 0, NEST: 0 }, width: 39 },
+    { name: "48 bits", cap: { SAGAW: 0b0110, FS5LP: 0, FS1GP: 0 }, ecap: { FSTS: 0, NEST: 0 }, width: 48 },
+    { name: "57 bits", cap: { SAGAW: 0b1000, FS5LP: 0, FS1GP: 0 }, ecap: { FSTS: 0, NEST: 0 }, width: 57 },
+    { name: "39 bits, first stage of 48", cap: { SAGAW: 0b0010, FS5LP: 0 }, ecap: {}, width: 48 },
+    { name: "39 bits, first stage of 57", cap: { SAGAW: 0b0010 }, ecap: {}, width: 57 },
+    { name: "57 bits, first stage of 48", cap: { SAGAW: 0b1110, FS5LP: 0 }, ecap: {}, width: 57 },
+  ])("a unit of $name records the address up to its widest table's", ({ cap, ecap, width }) => {
+    const limit = 2 ** (width - 12);
+    for (const [asked, page] of [[limit - 1, limit - 1], [limit + 5, 5], [2 ** 51, 0]] as const) {
+      const rig = new Rig({ base: SCALABLE, cap, ecap }).start(1);
+      expect([rig.fault(asked), rig.record()?.page]).toEqual([0x39, page]);
+      const requests = new Rig({ base: SCALABLE, cap, ecap }).start(1);
+      requests.unit.pageRequest({ requester: BDF, pasid: NO_PASID, page: asked, access: Access.Read, group: 1, last: true });
+      expect(requests.record()).toMatchObject({ type: "page-request", page });
+    }
   });
   test("a PASID has 20 bits", () => {
     const rig = scalableRig({ context: { PASIDE: 1, PDTS: 7 } });
@@ -205,6 +223,21 @@ describe("advanced fault logging (VT-d §7.2.2)", () => {
     rig.write(FSTS_REG, { AFO: 1 });
     rig.fault(0x997);
     expect(recordAt(rig, 0).FI).toBe(0x997);
+  });
+  test.each([1, 5, 255, 256, 300])("record %i is looked at when it is the next, not before: AFO", (taken) => {
+    const rig = logging(1);
+    rig.memory.write32(LOG + 16 * taken + 12, 0x8000_0000);
+    for (let i = 0; i < taken; i++) rig.fault(i + 1);
+    expect([recordAt(rig, taken - 1).FI, rig.read(FSTS_REG).AFO]).toEqual([taken, 0]);
+    rig.fault(0x999);
+    expect([rig.read(FSTS_REG).AFO, recordAt(rig, taken).FI]).toEqual([1, 0]);
+  });
+  test("a log where no memory is loses its faults", () => {
+    const rig = legacyRig({ cap: { AFL: 1 } });
+    rig.write(AFLOG_REG, { FLA: 2 ** 30 });
+    rig.command({ SFL: 1 });
+    rig.command({ EAFL: 1 });
+    expect([rig.fault(1), rig.read(FSTS_REG).APF, rig.read(FSTS_REG).AFO, rig.record()]).toEqual([0x06, 0, 0, undefined]);
   });
   test("setting the log pointer starts at its first record; without EAFL the registers are used", () => {
     const rig = logging();

@@ -74,8 +74,12 @@ describe("first-stage walk (VT-d §3.6, §9.7)", () => {
   });
   test("an output in the interrupt address range faults 87h", () => {
     const rig = firstStage();
-    rig.mapFirst(rig.first, PAGE, 0xf_ee44);
-    expect(rig.fault(PAGE)).toBe(0x87);
+    const hosts = [0xf_edff, 0xf_ee00, 0xf_ee44, 0xf_eeff, 0xf_ef00];
+    for (const [i, host] of hosts.entries()) rig.mapFirst(rig.first, PAGE + i, host);
+    expect(hosts.map((_, i) => rig.fault(PAGE + i))).toEqual([0, 0x87, 0x87, 0x87, 0]);
+    const unchecked = firstStage({ policy: { checkInterruptOutput: false } });
+    unchecked.mapFirst(unchecked.first, PAGE, 0xf_ee44);
+    expect(unchecked.translate(PAGE).page).toBe(0xf_ee44);
   });
 });
 
@@ -101,7 +105,7 @@ describe("first-stage rights (VT-d §3.6.1)", () => {
   test("requests without PASID are supervisor requests with RID_PRIV", () => {
     const rig = firstStage({ context: { RID_PRIV: 1 } });
     rig.mapFirst(rig.first, PAGE, HOST, { leaf: { US: 0 } });
-    expect([rig.fault(PAGE), rig.fault(PAGE, USER_READ), rig.fault(PAGE)]).toEqual([0, 0x81, 0]);
+    expect([rig.fault(PAGE), rig.fault(PAGE, USER_READ), rig.fault(PAGE), rig.fault(PAGE), rig.fault(PAGE, { access: Access.Write })]).toEqual([0, 0x81, 0, 0, 0]);
   });
   test("execute requests obey XD with NXE: 82h", () => {
     const access = Access.Read | Access.Execute;
@@ -236,6 +240,19 @@ describe("nested translation (VT-d §3.8)", () => {
     expect([flags(table), flags(leaf)]).toEqual([3, 1]);
     rig.fault(PAGE, { access: Access.Write });
     expect([flags(table), flags(leaf)]).toEqual([3, 3]);
+  });
+  test("reading a table, and a page, leaves D clear in the second stage", () => {
+    const rig = nested({ pasid: { SSADE: 1 } });
+    const leaf = rig.guest(HOST);
+    for (const entry of rig.entries) rig.flip(entry, 5);
+    const tables = [1, 2, 3, 4].map((level) => rig.guest(tableOf(rig, level)));
+    rig.fault(PAGE);
+    expect([...tables, leaf].map((entry) => (rig.memory.read32(entry) >>> 8) & 3)).toEqual([1, 1, 1, 1, 1]);
+  });
+  test("a page that may only be written below is written", () => {
+    const rig = nested();
+    rig.guest(HOST, { R: 0 });
+    for (let i = 0; i < 2; i++) expect([rig.fault(PAGE, { access: Access.Write }), rig.fault(PAGE)]).toEqual([0, 0x86]);
   });
   test("a table whose bits are set already needs no write right", () => {
     const rig = nested();

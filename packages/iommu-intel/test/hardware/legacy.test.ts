@@ -191,6 +191,20 @@ describe("second-stage walk (VT-d §3.7, §9.8)", () => {
     });
     expect(faulting.filter((bit) => bit !== 7 || expected.includes(7))).toEqual(expected);
   });
+  test.each([32, 33, 45, 51, 52])("address bits from a host address width of %i up are reserved, in every table", (hostAddressWidth) => {
+    const rig = legacyRig({ caches: "none", hostAddressWidth });
+    const entries = rig.mapSecond(rig.table, PAGE, HOST);
+    const reserved = (address: number, bits: readonly number[], reason: number): number[] =>
+      bits.filter((bit) => {
+        rig.flip(address, bit);
+        const fault = rig.fault(PAGE);
+        rig.flip(address, bit);
+        return fault === reason;
+      });
+    for (const entry of entries) expect(reserved(entry, range(30, 51), 0x0c)).toEqual(range(hostAddressWidth, 51));
+    expect(reserved(rig.entries.root, range(30, 63), 0x0a)).toEqual(range(hostAddressWidth, 63));
+    expect(reserved(rig.entries.context, range(30, 63), 0x0b)).toEqual(range(hostAddressWidth, 63));
+  });
   test.each([
     { leafLevel: 2, SSLPS: 0b10 },
     { leafLevel: 3, SSLPS: 0b01 },
@@ -228,6 +242,16 @@ describe("pass-through and translation off (VT-d §3.9, §3.1)", () => {
     expect(rig.translate(5, { type: AddressType.TranslationRequest }).completion).toBe(Completion.UnsupportedRequest);
     expect(rig.translate(5, { type: AddressType.Translated }).completion).toBe(Completion.UnsupportedRequest);
     expect(rig.record()).toBeUndefined();
+  });
+  test("TE acts at once, on the requester of the last request too", () => {
+    const rig = legacyRig();
+    rig.mapSecond(rig.table, PAGE, HOST);
+    const pages: number[] = [];
+    for (const TE of [1, 0, 1, 0] as const) {
+      rig.command({ TE });
+      for (let i = 0; i < 2; i++) pages.push(rig.translate(PAGE).page);
+    }
+    expect(pages).toEqual([HOST, HOST, PAGE, PAGE, HOST, HOST, PAGE, PAGE]);
   });
   test("RTADDR acts when SRTP is set, not when it is written", () => {
     const rig = legacyRig();

@@ -55,6 +55,12 @@ describe("invalidation queue (VT-d §6.5.2, §11.4.9)", () => {
     rig.command({ QIE: 0 });
     expect([rig.read(GSTS_REG).QIES, rig.read(IQH_REG).QH]).toEqual([0, 0]);
   });
+  test.each(Object.entries(DESCRIPTORS).map(([type, { name }]) => ({ type: Number(type), name })))("what follows a $name is done", ({ type }) => {
+    const rig = scalable();
+    // A granularity that each type with one has: page-selective, or all.
+    rig.submit(Uint32Array.of([1, 2, 6, 7].includes(type) ? type | 0x30 : type), rig.wait());
+    expect([rig.waited, rig.read(IQH_REG).QH, rig.unit.descriptors]).toEqual([true, 4, 2]);
+  });
   test("other commands leave a running queue alone", () => {
     const rig = queueOf();
     rig.submit(FINE, FINE);
@@ -150,6 +156,13 @@ describe("queue errors (VT-d §6.5.2, §11.4.9.9)", () => {
     rig.submit(descriptor);
     expect(error(rig)).toEqual({ IQE: 1, IQEI: 4, head: 0 });
   });
+  test("every AM past MAMV is refused, by queue and by register", () => {
+    for (let AM = 19; AM < 64; AM++) {
+      const rig = scalable();
+      rig.submit(invalidateIotlb({ G: 3, DID, AM }));
+      expect([AM, error(rig).IQEI]).toEqual([AM, 4]);
+    }
+  });
   test("the largest AM, and any AM of a PASID, are fine", () => {
     const rig = scalable();
     rig.submit(invalidateIotlb({ G: 3, AM: 18 }), invalidatePasidIotlb({ G: 3, AM: 40 }), invalidatePasidIotlb({ G: 2 }), invalidatePasidCache({ G: 0 }), invalidatePasidCache({ G: 1 }), wait({ PD: 1 }), rig.wait());
@@ -185,6 +198,12 @@ describe("invalidation wait (VT-d §6.5.2.8)", () => {
     expect(rig.memory.read32(0x1234_5678)).toBe(0xdead_beef);
     rig.submit(wait({ SW: 0, DATA: 1, ADDR_LOW: 0x1234_5678 / 4 }), wait({ SW: 1, DATA: 2, ADDR_LOW: 0x1234_5678 / 4, ADDR_HIGH: 1 }));
     expect([rig.memory.read32(0x1234_5678), error(rig).IQE]).toEqual([0xdead_beef, 0]);
+  });
+  test("without IF it raises no event", () => {
+    const rig = queueOf();
+    rig.write(IECTL_REG, { IM: 0 });
+    rig.submit(wait({ SW: 1, DATA: 3, ADDR_LOW: STATUS / 4 }), wait({ FN: 1 }));
+    expect([rig.memory.read32(STATUS), rig.messages, rig.read(ICS_REG).IWC, rig.read(IECTL_REG).IP]).toEqual([3, [], 0, 0]);
   });
   test("its interrupt: once until IWC is cleared", () => {
     const rig = queueOf();
@@ -226,10 +245,10 @@ describe("device-TLB invalidation (VT-d §6.5.2.5, §6.5.2.6)", () => {
   });
   test("with PASID, and for every PASID", () => {
     const rig = scalable();
-    rig.submit(PASID_DEVICE_TLB_DESCRIPTOR.encode({ TYPE: 8, SID: 0x0305, PASID: 0xabcde, ADDR: 0x1230, S: 1 }), PASID_DEVICE_TLB_DESCRIPTOR.encode({ TYPE: 8, SID: 0x0305, PASID: 7, G: 1, ADDR: 2 }));
-    expect(rig.deviceTlb.map(({ invalidation }) => invalidation)).toEqual([
-      { pasid: 0xabcde, page: 0x1230, sizeShift: 13, global: false },
-      { pasid: 7, page: 2, sizeShift: 12, global: true },
+    rig.submit(PASID_DEVICE_TLB_DESCRIPTOR.encode({ TYPE: 8, SID: 0x0305, PASID: 0xabcde, ADDR: 0x1230, S: 1 }), PASID_DEVICE_TLB_DESCRIPTOR.encode({ TYPE: 8, SID: 0xf7e8, PASID: 7, G: 1, ADDR: 2 }));
+    expect(rig.deviceTlb.map(({ requester, invalidation }) => ({ requester, ...invalidation }))).toEqual([
+      { requester: 0x0305, pasid: 0xabcde, page: 0x1230, sizeShift: 13, global: false },
+      { requester: 0xf7e8, pasid: 7, page: 2, sizeShift: 12, global: true },
     ]);
   });
   test("a wait is done only after the device answered; a fence holds back what follows, without it the queue goes on", () => {

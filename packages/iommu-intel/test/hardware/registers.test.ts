@@ -17,6 +17,14 @@ describe("capabilities (VT-d §11.4.2, §11.4.3)", () => {
       expect(capabilitiesOf({ version: capabilities.version, cap: [cap[0] as number, cap[1] as number], ecap: [ecap[0] as number, ecap[1] as number], hostAddressWidth: capabilities.hostAddressWidth })).toEqual(capabilities);
     }
   });
+  test.each([
+    { name: "LEGACY", base: LEGACY, version: 0x10, cap: 0x08d2_078f_006f_0666n, ecap: 0xf0_50dfn, hostAddressWidth: 46 },
+    { name: "SCALABLE", base: SCALABLE, version: 0x60, cap: 0xf9d2_078f_0078_0e66n, ecap: 0x003b_ef9e_a6f0_50dfn, hostAddressWidth: 52 },
+  ])("$name in a kernel's log", ({ base, version, cap, ecap, hostAddressWidth }) => {
+    const rig = new Rig({ base });
+    const whole = ([low = 0, high = 0]: Uint32Array): bigint => BigInt(low) + BigInt(high) * 2n ** 32n;
+    expect([rig.raw(VER_REG)[0], whole(rig.raw(CAP_REG)), whole(rig.raw(ECAP_REG)), base.hostAddressWidth]).toEqual([version, cap, ecap, hostAddressWidth]);
+  });
   test("they are read-only", () => {
     const rig = new Rig();
     const before = [...rig.raw(CAP_REG), ...rig.raw(ECAP_REG), ...rig.raw(VER_REG)];
@@ -52,9 +60,29 @@ describe("capabilities (VT-d §11.4.2, §11.4.3)", () => {
     expect(() => withCapabilities(LEGACY, { cap: { FRO: 0x4f, NFR: 0 } })).not.toThrow();
     expect(() => withCapabilities(LEGACY, { cap: { FRO: 0x51 } })).not.toThrow();
     expect(() => withCapabilities(LEGACY, { cap: { FRO: 0xf }, ecap: { IRO: 0x17 } })).not.toThrow();
+    expect(() => withCapabilities(LEGACY, { ecap: { IRO: 0xf } })).not.toThrow();
+  });
+  test.each([32, 52])("an address width of %i bits is possible", (hostAddressWidth) => {
+    expect(withCapabilities(LEGACY, { hostAddressWidth }).hostAddressWidth).toBe(hostAddressWidth);
+    expect(capabilitiesOf({ version: 0x10, cap: [0, 0], ecap: [0, 0], hostAddressWidth })).toMatchObject({ version: 0x10, hostAddressWidth });
+  });
+  test.each([31, 53, 40.5])("one of %d bits is not", (hostAddressWidth) => {
+    expect(() => withCapabilities(LEGACY, { hostAddressWidth })).toThrow(RangeError);
+    expect(() => capabilitiesOf({ version: 0x10, cap: [0, 0], ecap: [0, 0], hostAddressWidth })).toThrow(RangeError);
   });
   test("an address width from elsewhere is checked", () => {
     expect(() => capabilitiesOf({ version: 0x10, cap: [0, 0], ecap: [0, 0], hostAddressWidth: 60 })).toThrow(/60 bits/);
+  });
+});
+
+describe("a unit nobody has touched", () => {
+  test("has counted nothing", () => {
+    const { unit } = new Rig({ base: SCALABLE });
+    expect([unit.totals, unit.descriptors]).toEqual([{ requests: 0, iotlbLookups: 0, iotlbMisses: 0, contextMisses: 0, faults: 0, interrupts: 0 }, 0]);
+  });
+  test("passes DMA and interrupts (VT-d §3.1, §5.1)", () => {
+    const rig = new Rig({ base: SCALABLE });
+    expect([rig.translate(0x12345).page, rig.interrupt(0xfee0_1010, 0x41), rig.delivered.length]).toEqual([0x12345, { fault: 0, recorded: false }, 1]);
   });
 });
 
@@ -187,6 +215,14 @@ describe("reset (VT-d §11.4, sticky fields)", () => {
     rig.fault(3);
     expect([rig.record(0)?.page, rig.record(1)]).toEqual([3, undefined]);
   });
+  test("the mode is legacy mode again", () => {
+    const rig = new Rig({ base: SCALABLE }).start(1).queue({ wide: true });
+    rig.submit(rig.wait());
+    rig.unit.reset("cold");
+    rig.queue();
+    rig.submit(rig.wait());
+    expect([rig.waited, rig.read(FSTS_REG).IQE]).toEqual([true, 0]);
+  });
   test("caches are empty and tables unread", () => {
     const rig = legacyRig({ caches: "adversarial" });
     rig.mapSecond(rig.table, 5, 6);
@@ -217,6 +253,13 @@ describe("protected memory regions (VT-d §11.4.8)", () => {
     expect([blocked(rig), rig.read(PMEN_REG).PRS, rig.record()]).toEqual([PROTECTED, 1, undefined]);
     rig.write(PMEN_REG, { EPM: 0 });
     expect([blocked(rig), rig.read(PMEN_REG).PRS]).toEqual([EDGES.map(() => false), 0]);
+  });
+  test("a reset switches them off", () => {
+    for (const kind of ["cold", "warm"] as const) {
+      const rig = protecting(new Rig());
+      rig.unit.reset(kind);
+      expect([blocked(rig), rig.read(PMEN_REG)]).toEqual([EDGES.map(() => false), { EPM: 0, PRS: 0 }]);
+    }
   });
   test("with translation on, pass-through and translated requests are blocked, those that tables allow are not", () => {
     expect(blocked(protecting(legacyRig({ context: { TT: 2 } })))).toEqual(PROTECTED);

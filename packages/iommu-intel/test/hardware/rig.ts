@@ -1,7 +1,7 @@
 import { SparseMemory } from "@iommu-lab/memory";
 import type { Field, Layout } from "@iommu-lab/memory/layout";
 import type { Register } from "@iommu-lab/memory/registers";
-import { Access, AddressType, newTranslation, NO_PASID, type CachePolicy, type DeviceTlbInvalidation, type DownstreamPort, type ExplanationStep, type Interrupt, type InterruptSink, type PageResponse, type Posting, type Translation } from "@iommu-lab/pci-bus";
+import { Access, AddressType, NO_PASID, type CachePolicy, type Completion, type DeviceTlbInvalidation, type DownstreamPort, type ExplanationStep, type Interrupt, type InterruptSink, type MemoryType, type PageResponse, type Posting, type Translation } from "@iommu-lab/pci-bus";
 import { LEGACY, SCALABLE, VtdUnit, withCapabilities, type CapabilityChanges, type VtdCapabilities, type VtdPolicy } from "../../src/hardware/index.ts";
 import * as layouts from "../../src/layouts/index.ts";
 
@@ -12,8 +12,11 @@ export const INTERRUPT_TABLE = 0x3000;
 export const STATUS = 0x4000;
 /** Page numbers from here on are handed out for tables. */
 const FIRST_TABLE_PAGE = 0x10;
-/** RAM ends here. */
+/** The RAM that rigs use ends here. */
 export const RAM = 0x4000_0000;
+/** With `far` there is a little more RAM here, for tables whose page numbers are past int32 and past 32 bits. */
+export const FAR = [2 ** 43, 2 ** 45] as const;
+const FAR_BYTES = 2 ** 21;
 
 export const BDF = 0x0108; // 01:01.0, arbitrary
 export const DID = 5; // arbitrary
@@ -43,19 +46,26 @@ export interface FaultRecord {
   readonly addressType: number;
 }
 
+const memoryOf = (far: boolean): SparseMemory => new SparseMemory({ ranges: [{ start: 0, size: RAM }, ...(far ? FAR.map((start) => ({ start, size: FAR_BYTES })) : [])] });
+
+/** An answer that a caller has used before: no field is what any request gets, so that one left as it is shows. */
+const used = (): Translation => ({ page: -1, pageShift: -1, permissions: -1, global: true, memoryType: -1 as MemoryType, snoop: true, fault: -1, recorded: true, completion: -1 as Completion });
+
 /** What a rig is built with. */
 export interface RigOptions extends CapabilityChanges {
   readonly base?: VtdCapabilities;
   readonly caches?: CachePolicy;
   readonly policy?: VtdPolicy;
   readonly iotlb?: { readonly sets: number; readonly ways: number };
+  /** RAM at FAR as well. */
+  readonly far?: boolean;
   /** Device-TLB invalidations wait until `completeDeviceTlb`. */
   readonly holdDeviceTlb?: boolean;
 }
 
 /** A unit in front of memory, with what software does to it in a line each. */
 export class Rig {
-  readonly memory = new SparseMemory({ size: RAM });
+  readonly memory: SparseMemory;
   readonly unit: VtdUnit;
   readonly capabilities: VtdCapabilities;
   /** The unit's own messages. */
@@ -71,7 +81,8 @@ export class Rig {
   #status = 0;
 
   constructor(options: RigOptions = {}) {
-    const { base = LEGACY, caches = "realistic" } = options;
+    const { base = LEGACY, caches = "realistic", far = false } = options;
+    this.memory = memoryOf(far);
     this.capabilities = withCapabilities(base, options);
     this.unit = new VtdUnit({
       memory: this.memory,
@@ -225,7 +236,7 @@ export class Rig {
   // ---- requests
 
   translate(page: number, options: RequestOptions = {}): Translation {
-    const out = newTranslation();
+    const out = used();
     const { explain } = options;
     this.unit.translate(
       { requester: options.requester ?? BDF, pasid: options.pasid ?? NO_PASID, addressType: options.type ?? AddressType.Untranslated, page, access: options.access ?? Access.Read },
@@ -241,7 +252,7 @@ export class Rig {
   }
 
   interrupt(address: number, data: number, requester = BDF): { readonly fault: number; readonly recorded: boolean } {
-    const out = { fault: 0, recorded: false };
+    const out = { fault: -1, recorded: true };
     this.unit.remapInterrupt({ requester, address, data }, this.sink, out);
     return out;
   }

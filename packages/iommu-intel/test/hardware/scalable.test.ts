@@ -105,6 +105,16 @@ describe("scalable mode, context entry (VT-d §9.4)", () => {
     expect(rig.record()).toMatchObject({ pasid: 76, reason: 0x59 });
     expect(rig.record(1)).toMatchObject({ pasid: undefined, reason: 0x79 });
   });
+  test("every bit of RID_PASID counts", () => {
+    const rig = scalableRig({ context: { RID_PASID: 0xf_ffff, PDTS: 7, PASIDDIRPTR: 0x800 } });
+    rig.pasid(0x80_0000, 0xf_ffff, { PGTT: 4 });
+    expect(rig.fault(PAGE)).toBe(0);
+    for (let bit = 0; bit < 20; bit++) {
+      const other = scalableRig({ context: { RID_PASID: 2 ** bit, PDTS: 7, PASIDDIRPTR: 0x800 } });
+      other.pasid(0x80_0000, 2 ** bit, { PGTT: 4 });
+      expect([bit, other.fault(PAGE), other.fault(PAGE, { pasid: 0 })]).toEqual([bit, 0, 0x79]);
+    }
+  });
   test("without RPS requests without PASID use PASID 0, unless the policy obeys RID_PASID", () => {
     const rig = scalableRig({ ecap: { RPS: 0 } });
     rig.mapSecond(rig.second, PAGE, HOST);
@@ -192,6 +202,12 @@ describe("PASID directory and table (VT-d §9.5, §9.6)", () => {
     }
     const rig = scalableRig({ pasid: { PGTT: 1 }, context: { RID_PRIV: 1 } });
     expect([rig.fault(PAGE), rig.record()?.privileged]).toEqual([0x5d, false]);
+    // Requests with PASID say for themselves what they are.
+    expect(rig.fault(PAGE, { pasid: 0 })).toBe(0x71);
+    const executing = scalableRig({ pasid: { PGTT: 1, ERE: 1 }, ecap: { ERS: 1 } });
+    expect([executing.fault(PAGE, { pasid: 0, access }), executing.fault(PAGE, { pasid: 0, access: access | Access.Privileged })]).toEqual([0x71, 0x5d]);
+    const second = scalableRig({ ecap: { ERS: 1 } });
+    expect([second.fault(PAGE, { pasid: 0, access: privileged }), second.fault(PAGE, { pasid: 0, access })]).toEqual([0x79, 0x5c]);
   });
   test("PRIV and EXE of a record show the request's", () => {
     const rig = scalableRig({ pasid: { PGTT: 1 }, ecap: { ERS: 1 } });
@@ -228,6 +244,15 @@ describe("fault processing disable in scalable mode (VT-d §7.1.3)", () => {
       expect(rig.record()?.reason).toBe((set & by) === 0 ? reason : undefined);
     }
   });
+  test("FPD of one source silences no other's root entry", () => {
+    for (const caches of ["none", "realistic", "adversarial"] as const) {
+      const rig = scalableRig({ caches, context: { FPD: 1, P: 0 } });
+      for (let i = 0; i < 2; i++) expect([rig.translate(PAGE), rig.translate(PAGE, { requester: BDF ^ 0x100 })]).toMatchObject([{ fault: 0x41, recorded: false }, { fault: 0x39, recorded: true }]);
+      // Nor that source's own, once there is none.
+      rig.put(SCALABLE_ROOT_ENTRY, rig.at.root, {});
+      expect(rig.translate(PAGE)).toMatchObject({ fault: 0x39, recorded: true });
+    }
+  });
   test("a fault at the context entry, found for the request, is silenced by the context entry's FPD only", () => {
     const rig = scalableRig({ context: { PASIDE: 0, FPD: 1 } });
     expect(rig.translate(PAGE, { pasid: 1 })).toMatchObject({ fault: 0x45, recorded: false });
@@ -256,6 +281,19 @@ describe("second stage in scalable mode (VT-d §3.7, §7.1.3)", () => {
   });
   test("entries not present fault 79h for reads and writes alike", () => {
     expect(scalableRig().fault(PAGE, { access: Access.Write })).toBe(0x79);
+  });
+  test.each([
+    { ERS: 0, leaf: { R: 0, W: 0, X: 1 }, read: 0x79, write: 0x79, execute: 0x5c },
+    { ERS: 1, leaf: { R: 0, W: 0, X: 1 }, read: 0x86, write: 0x85, execute: 0x86 },
+    { ERS: 1, leaf: { R: 1, W: 0, X: 0 }, read: 0, write: 0x85, execute: 0x82 },
+    { ERS: 1, leaf: { R: 1, W: 0, X: 1 }, read: 0, write: 0x85, execute: 0 },
+    { ERS: 1, leaf: { R: 0, W: 1, X: 0 }, read: 0x86, write: 0, execute: 0x86 },
+    { ERS: 1, leaf: { R: 0, W: 0, X: 0 }, read: 0x79, write: 0x79, execute: 0x79 },
+  ])("X makes an entry present where execute requests are supported (§9.8): ERS=$ERS, $leaf", ({ ERS, leaf, read, write, execute }) => {
+    const rig = scalableRig({ ecap: { ERS }, pasid: ERS ? { ERE: 1 } : {} });
+    for (const entry of rig.mapSecond(rig.second, PAGE, HOST, { leaf }).slice(0, 3)) rig.flip(entry, 2);
+    const faults = (): number[] => [Access.Read, Access.Write, Access.Read | Access.Execute].map((access) => rig.fault(PAGE, { pasid: 0, access }));
+    for (let i = 0; i < 2; i++) expect(faults()).toEqual([read, write, execute]);
   });
   test("the snoop output is PGSNP or the leaf's SNP", () => {
     for (const [PGSNP, SNP] of [[0, 0], [0, 1], [1, 0]] as const) {
