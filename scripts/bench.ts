@@ -1,5 +1,6 @@
 // Measures the models against bare kernels: pnpm bench [--filter TEXT] [--json] [--renew].
 // A row fails when its ratio is past three times its target, or more than 25 % above that of scripts/bench/baseline.json twice in a row.
+// A filter is a part of a row's name or of its package.
 // The committed baseline holds, row by row, the higher ratio of two whole runs.
 // After a change that is meant to cost what it costs, `pnpm bench --renew` on a quiet machine writes a new baseline; commit it with the reason.
 import { globSync, mkdirSync, writeFileSync } from "node:fs";
@@ -46,9 +47,9 @@ const measurements: Measurement[] = [];
 const regressions: Measurement[] = [];
 for (const { path, bench } of files)
   for (const [index, row] of bench.rows.entries()) {
-    if (!wanted(row.name)) continue;
-    progress(`${row.name} …`);
     const key = keyOf(path, row.name);
+    if (!wanted(key)) continue;
+    progress(`${row.name} …`);
     let measured = await measure(path, index, row, key);
     if (isWorse(measured, baseline)) {
       progress(`${row.name}, again …`);
