@@ -2,12 +2,14 @@ import type { AmdInterruptFields } from "@iommu-lab/interrupt-remap/amd";
 import type { HostTable } from "./host-walker.ts";
 import type { GuestTable } from "./guest-walker.ts";
 
+export const NOT_CACHED = -1;
+
 /**
  * A device table entry in the form translation uses. Reused: never keep one across an invalidation. AMD-Vi §2.2.2.
  */
 export class DeviceEntry implements HostTable, GuestTable {
-  /** May be used from the cache. */
-  cached = false;
+  /** The invalidation of everything since which it may be used from the cache; or `NOT_CACHED`. */
+  cachedSince = NOT_CACHED;
   deviceId = 0;
   /** Requests without PASID are translated by the host table alone: nothing else in the entry can stop them. */
   plain = false;

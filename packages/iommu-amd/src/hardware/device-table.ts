@@ -1,7 +1,7 @@
 import type { CachePolicy, ExplanationSink } from "@iommu-lab/pci-bus";
 import { DEVICE_TABLE_ENTRY } from "../layouts/index.ts";
 import type { AmdCapabilities } from "./capabilities.ts";
-import { DeviceEntry, EntryFault } from "./device-entry.ts";
+import { DeviceEntry, EntryFault, NOT_CACHED } from "./device-entry.ts";
 import { ENTRY_WORDS, hostLevelsOf, reservedInEntry } from "./device-rules.ts";
 import { explainRule, explainStructure } from "./explain.ts";
 import { pageIn, type TableMemory } from "./table-memory.ts";
@@ -44,6 +44,8 @@ export class DeviceTable {
   /** Devices with a cached entry, oldest first, for replacement. */
   readonly #order = new Uint16Array(REALISTIC_ENTRIES);
   #count = 0;
+  /** Raised by the invalidation of everything: entries cached before are not found. */
+  #generation = 0;
 
   constructor(memory: TableMemory, capabilities: AmdCapabilities, policy: CachePolicy) {
     const { efr, npCache } = capabilities;
@@ -61,13 +63,13 @@ export class DeviceTable {
   /** The entry of a device if it is cached. */
   cached(deviceId: number): DeviceEntry | undefined {
     const slot = this.#slots[deviceId];
-    return slot?.cached ? slot : undefined;
+    return slot?.cachedSince === this.#generation ? slot : undefined;
   }
 
   /** The entry of a device; undefined, with `failure` set, when there is none to read. */
   find(deviceId: number, explain?: ExplanationSink): DeviceEntry | undefined {
     const slot = this.#slots[deviceId];
-    if (slot?.cached) {
+    if (slot?.cachedSince === this.#generation) {
       this.hits++;
       if (explain !== undefined) explainRule(explain, "device table entry cache", "A cached device table entry is used without reading memory", "AMD-Vi §2.4.2", "hit");
       return slot;
@@ -101,19 +103,19 @@ export class DeviceTable {
   /** INVALIDATE_DEVTAB_ENTRY. */
   invalidate(deviceId: number): void {
     const slot = this.#slots[deviceId];
-    if (slot !== undefined) slot.cached = false;
+    if (slot !== undefined) slot.cachedSince = NOT_CACHED;
   }
 
   invalidateAll(): void {
-    for (const slot of this.#slots) if (slot !== undefined) slot.cached = false;
+    this.#generation++;
   }
 
   #keep(entry: DeviceEntry): void {
-    entry.cached = true;
+    entry.cachedSince = this.#generation;
     if (this.#policy !== "realistic") return;
     const at = this.#count++ % REALISTIC_ENTRIES;
     const old = this.#slots[this.#order[at] as number]; // at is below the length
-    if (this.#count > REALISTIC_ENTRIES && old !== undefined && old !== entry) old.cached = false;
+    if (this.#count > REALISTIC_ENTRIES && old !== undefined && old !== entry) old.cachedSince = NOT_CACHED;
     this.#order[at] = entry.deviceId;
   }
 

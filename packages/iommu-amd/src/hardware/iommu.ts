@@ -222,6 +222,11 @@ export class AmdIommu implements AmdIommuInterface {
   /** After software's write to a register. Those that the hardware owns at the moment keep their value. */
   #written(register: Register, oldWords: Uint32Array, newWords: Uint32Array): void {
     const { name } = register;
+    // The one that is written all the time, and always by software.
+    if (name === "CMD_TAIL") {
+      this.#commands.process();
+      return;
+    }
     if (this.#owns(name) || (name.startsWith("SMI_FILTER") && register.layout.get.SmiFLock?.(oldWords) === 1)) {
       this.#file.restore(register, oldWords);
       return;
@@ -229,9 +234,6 @@ export class AmdIommu implements AmdIommuInterface {
     switch (name) {
       case "CONTROL":
         this.#controlWritten();
-        break;
-      case "CMD_TAIL":
-        this.#commands.process();
         break;
       case "CMD_BASE":
         this.#file.set("CMD_HEAD", "Ptr", 0);

@@ -82,7 +82,7 @@ export class Translator {
   readonly #maximumLevels: number;
   readonly #pageLimit: number;
   /** Devices whose page fault was logged since their entry was invalidated (SE). */
-  readonly #faulted = new Uint8Array(0x1_0000);
+  readonly #faulted = new Set<number>();
 
   constructor(options: TranslatorOptions) {
     const { memory, capabilities, caches } = options;
@@ -231,7 +231,10 @@ export class Translator {
 
   /** INVALIDATE_IOMMU_PAGES for a range: leaf entries, and with `directories` (PDE) the structures above them. AMD-Vi §2.4.3. */
   invalidatePages(domain: number, tag: number, low: number, high: number, mask: number, directories: boolean): void {
-    for (const space of this.spaces.find(domain, tag)) {
+    const spaces = this.spaces.find(domain, tag);
+    if (spaces === undefined) return;
+    for (let i = 0; i < spaces.count; i++) {
+      const space = spaces.ids[i] as number; // i is below the count
       this.#cache.invalidatePages(space, low, high, mask);
       if (directories) this.#structures.invalidatePages(space, low, high, mask);
     }
@@ -240,19 +243,19 @@ export class Translator {
   /** INVALIDATE_DEVTAB_ENTRY. Cached translations keep their tags. AMD-Vi §2.4.2. */
   invalidateDevice(deviceId: number): void {
     this.devices.invalidate(deviceId);
-    this.#faulted[deviceId] = 0;
+    this.#faulted.delete(deviceId);
   }
 
   invalidateAll(): void {
     this.devices.invalidateAll();
-    this.#faulted.fill(0);
+    this.#faulted.clear();
     this.spaces.invalidateAll();
   }
 
   /** Whether a page fault of a device goes into the log; SE lets one through. */
   mayLog(deviceId: number, suppressAll: boolean, suppressRepeated: boolean): boolean {
-    if (suppressAll || (suppressRepeated && this.#faulted[deviceId] === 1)) return false;
-    this.#faulted[deviceId] = 1;
+    if (suppressAll || (suppressRepeated && this.#faulted.has(deviceId))) return false;
+    this.#faulted.add(deviceId);
     return true;
   }
 
