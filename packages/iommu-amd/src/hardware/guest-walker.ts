@@ -145,7 +145,7 @@ export class GuestWalker {
       level--;
       const unreachable = nested ? this.#locate(stage, guestTable, explain) : this.#direct(guestTable);
       if (unreachable !== 0) return unreachable;
-      if (space !== 0) this.#structures.insert(space, low, high, level, this.#hostTable, gathered | (executable ? 1 : 0));
+      if (space !== 0 && level <= this.#structures.keptLevels) this.#structures.insert(space, low, high, level, this.#hostTable, gathered | (executable ? 1 : 0));
     }
   }
 

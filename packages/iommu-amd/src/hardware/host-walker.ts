@@ -111,7 +111,7 @@ export class HostWalker {
       if (stage.hostAccessed && (first & ACCESSED) === 0) memory.write32(table * 4096 + 8 * index, first | ACCESSED);
       table = pageIn(first, second);
       level = next;
-      if (space !== 0) this.#structures.insert(space, low, high, level, table, rights);
+      if (space !== 0 && level <= this.#structures.keptLevels) this.#structures.insert(space, low, high, level, table, rights);
     }
   }
 

@@ -157,7 +157,9 @@ export class AmdIommu implements AmdIommuInterface {
 
   /** What has happened since power-on; performance counters select from it. */
   get totals(): CounterTotals & { readonly requests: number; readonly events: number } {
-    const { requests, untranslated, pretranslated, excluded, aborted, lookups, misses, devices, hostReads, guestReads } = this.#translator;
+    const { requests, lookups, misses, devices, hostReads, guestReads } = this.#translator;
+    const { untranslated, pretranslated, excluded } = this.#translator.tableless;
+    const { aborted } = this.#translator.faults;
     const { commands, invalidations } = this.#commands;
     const { smis, blockedSmis } = this.#interrupts;
     return {
@@ -241,7 +243,7 @@ export class AmdIommu implements AmdIommuInterface {
         break;
       case "EXCL_BASE":
       case "EXCL_LIMIT":
-        this.#translator.ranges.update(this.#file, this.#snp);
+        this.#rangesWritten();
         break;
       default:
         this.#otherWritten(name, newWords[0] as number); // two words
@@ -250,7 +252,7 @@ export class AmdIommu implements AmdIommuInterface {
 
   #otherWritten(name: string, word: number): void {
     if (name.startsWith("DEV_TAB")) this.#tablesWritten();
-    else if (name.startsWith("MARC")) this.#translator.ranges.update(this.#file, this.#snp);
+    else if (name.startsWith("MARC")) this.#rangesWritten();
     else if (name.startsWith("MSI")) this.#mirror.written(name, word);
     else for (const log of [this.#eventLog, this.#pprLog, this.#gaLog]) log.baseWritten(name);
   }
@@ -265,17 +267,22 @@ export class AmdIommu implements AmdIommuInterface {
     const bit = (field: string): boolean => file.get("CONTROL", field) === 1;
     const enabled = bit("IommuEn");
     const { guestControl, devices, ranges } = this.#translator;
-    this.#translator.enabled = enabled;
     guestControl.enabled = bit("GTEn");
     guestControl.guestPointers = bit("GCR3TRPMode");
     guestControl.keepsClean = bit("GDUpdateDis");
     devices.segmentBits = Math.min(file.get("CONTROL", "DevTblSegEn"), this.capabilities.efr.DevTblSegSup);
     ranges.update(file, this.#snp);
+    this.#translator.configure(enabled);
     this.#interrupts.update();
     this.#eventLog.update(enabled);
     this.#pprLog.update(enabled);
     this.#gaLog.update(enabled);
     this.#commands.update(enabled);
+  }
+
+  #rangesWritten(): void {
+    this.#translator.ranges.update(this.#file, this.#snp);
+    this.#translator.configure(this.#translator.enabled);
   }
 
   #tablesWritten(): void {
