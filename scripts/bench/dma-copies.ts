@@ -11,7 +11,7 @@ const PAGES = 4096;
 const hostOf = (page: number): number => FIRST_PAGE + ((page * 2731) & (PAGES - 1));
 
 /** A machine as DMA sees it, over 64 MiB of which tables take the first 8 at most. */
-export interface DmaMachine<R, T> {
+interface DmaMachine<R, T> {
   readonly iommu: { readonly translate: (request: R, out: T) => void };
   readonly request: R;
   readonly out: T;
