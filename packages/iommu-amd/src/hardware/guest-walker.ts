@@ -73,8 +73,12 @@ export class GuestWalker {
   readonly #pasids: number;
   readonly #noExecute: boolean;
   readonly #alwaysUser: number;
+  /**
+   * The table at hand: guest-physical page number, -1 where only the host page is known, and host page number. Fields, since as
+   * arguments numbers past int32 would be allocated.
+   */
+  #guestTable = -1;
   #hostTable = 0;
-  #guestPage = 0;
 
   constructor(memory: TableMemory, { efr, physicalAddressWidth }: AmdCapabilities, host: HostWalker, structures: PagingStructureCache, control: Readonly<GuestControl>) {
     this.#memory = memory;
@@ -109,17 +113,16 @@ export class GuestWalker {
     let level = levels;
     let gathered = WRITABLE | USER;
     let executable = true;
-    let guestTable = -1;
     const known = this.#structures.find(space, low, high, levels);
     if (known !== 0) {
       level = known;
+      this.#guestTable = -1;
       this.#hostTable = this.#structures.table;
       gathered = this.#structures.rights & (WRITABLE | USER);
       executable = (this.#structures.rights & 1) !== 0;
     } else {
       const fault = this.#root(stage, pasid, explain);
       if (fault !== WalkFault.None) return fault;
-      guestTable = this.#guestPage;
     }
     for (;;) {
       const table = this.#hostTable;
@@ -138,15 +141,15 @@ export class GuestWalker {
       if (fault !== WalkFault.None) return fault;
       if (isPage) {
         this.#take(first, second, level, low, gathered, executable);
-        return this.#finish(stage, first, table, index, guestTable, access, write && (gathered & WRITABLE) !== 0, explain);
+        return this.#finish(stage, first, table, index, access, write && (gathered & WRITABLE) !== 0, explain);
       }
       if ((first & ACCESSED) === 0) {
-        const denied = this.#writeFlags(stage, table, index, guestTable, first | ACCESSED, explain);
+        const denied = this.#writeFlags(stage, table, index, first | ACCESSED, explain);
         if (denied !== 0) return denied;
       }
-      guestTable = pageIn(first, second);
+      this.#guestTable = pageIn(first, second);
       level--;
-      const unreachable = nested ? this.#locate(stage, guestTable, explain) : this.#direct(guestTable);
+      const unreachable = nested ? this.#locate(stage, explain) : this.#direct();
       if (unreachable !== 0) return unreachable;
       if (space !== 0 && level <= this.#structures.keptLevels) this.#structures.insert(space, low, high, level, this.#hostTable, gathered | (executable ? 1 : 0));
     }
@@ -157,9 +160,9 @@ export class GuestWalker {
     if (pasid >= this.#pasids || pasid >= 2 ** (9 * stage.gcr3Levels)) return WalkFault.NotPresent;
     const memory = this.#memory;
     const nested = stage.hostLevels !== 0;
-    let pointer = stage.gcr3Table;
+    this.#guestTable = stage.gcr3Table;
     for (let level = stage.gcr3Levels; level > 0; level--) {
-      const fault = nested && this.#control.guestPointers ? this.#locate(stage, pointer, explain) : this.#direct(pointer);
+      const fault = nested && this.#control.guestPointers ? this.#locate(stage, explain) : this.#direct();
       if (fault !== WalkFault.None) return fault;
       const table = this.#hostTable;
       const index = (pasid >>> (9 * (level - 1))) & 511;
@@ -172,10 +175,9 @@ export class GuestWalker {
       const wrong = (first & PRESENT) === 0 ? WalkFault.NotPresent : (first & GCR3_LOW_RESERVED) !== 0 || (second & GCR3_HIGH_RESERVED) !== 0 ? WalkFault.Reserved : WalkFault.None;
       if (explain !== undefined) explainStructure(explain, GCR3_ENTRY, `GCR3 entry, level ${level}`, table * 4096 + 8 * index, words, at, "V=1 and reserved bits are 0", "AMD-Vi §2.2.3", FAULT_TEXT[wrong]);
       if (wrong !== WalkFault.None) return wrong;
-      pointer = pageIn(first, second);
+      this.#guestTable = pageIn(first, second);
     }
-    this.#guestPage = pointer;
-    return nested ? this.#locate(stage, pointer, explain) : this.#direct(pointer);
+    return nested ? this.#locate(stage, explain) : this.#direct();
   }
 
   #cannotRead(structure: string, table: number, index: number, explain?: ExplanationSink): number {
@@ -194,33 +196,41 @@ export class GuestWalker {
     return (access & Access.Execute) !== 0 && !executable ? WalkFault.Permission : WalkFault.None;
   }
 
-  #direct(page: number): number {
-    this.#hostTable = page;
+  #direct(): number {
+    this.#hostTable = this.#guestTable;
     return WalkFault.None;
   }
 
-  /** Finds the host page of a guest-physical table. */
-  #locate(stage: Readonly<GuestTable>, guestTable: number, explain?: ExplanationSink): number {
-    const fault = this.#host.walk(stage, guestTable | 0, highOf(guestTable), Access.Read, false, explain);
-    if (fault !== WalkFault.None) return this.#nested(fault, guestTable, false);
+  /** Finds the host page of the guest-physical table. */
+  #locate(stage: Readonly<GuestTable>, explain?: ExplanationSink): number {
+    const page = this.#guestTable;
+    const fault = this.#host.walk(stage, page | 0, highOf(page), Access.Read, false, explain);
+    if (fault !== WalkFault.None) {
+      this.nestedPage = page;
+      return this.#nested(fault, false);
+    }
     this.#hostTable = this.#host.page;
     return WalkFault.None;
   }
 
-  #nested(fault: number, page: number, write: boolean): number {
+  /** The host table refuses `nestedPage`. */
+  #nested(fault: number, write: boolean): number {
     this.nestedFault = true;
-    this.nestedPage = page;
     this.nestedWrite = write;
     this.unreadable = this.#host.unreadable;
     return fault;
   }
 
-  /** Sets accessed and dirty bits in an entry of a table. The host table must let its page be written. */
-  #writeFlags(stage: Readonly<GuestTable>, table: number, index: number, guestTable: number, value: number, explain?: ExplanationSink): number {
+  /** Sets accessed and dirty bits in an entry of the table at hand. The host table must let its page be written. */
+  #writeFlags(stage: Readonly<GuestTable>, table: number, index: number, value: number, explain?: ExplanationSink): number {
     if (stage.hostLevels !== 0) {
-      if (guestTable < 0) return NEEDS_GUEST_TABLE;
-      const fault = this.#host.walk(stage, guestTable | 0, highOf(guestTable), Access.Read | Access.Write, true, explain);
-      if (fault !== WalkFault.None) return this.#nested(fault, guestTable, true);
+      const page = this.#guestTable;
+      if (page < 0) return NEEDS_GUEST_TABLE;
+      const fault = this.#host.walk(stage, page | 0, highOf(page), Access.Read | Access.Write, true, explain);
+      if (fault !== WalkFault.None) {
+        this.nestedPage = page;
+        return this.#nested(fault, true);
+      }
     }
     this.#memory.write32(table * 4096 + 8 * index, value);
     return WalkFault.None;
@@ -239,7 +249,7 @@ export class GuestWalker {
   }
 
   /** Sends the page that was taken through the host table, and sets what the entry lacks of accessed and dirty bits. @param writes a write that the tables allow */
-  #finish(stage: Readonly<GuestTable>, first: number, table: number, index: number, guestTable: number, access: Access, writes: boolean, explain?: ExplanationSink): number {
+  #finish(stage: Readonly<GuestTable>, first: number, table: number, index: number, access: Access, writes: boolean, explain?: ExplanationSink): number {
     let hostClean = false;
     if (stage.hostLevels !== 0) {
       const fault = this.#nest(stage, access, writes, explain);
@@ -249,7 +259,7 @@ export class GuestWalker {
     const dirty = writes && !this.#control.keepsClean ? DIRTY : 0;
     const wanted = first | ACCESSED | dirty;
     if (wanted !== first) {
-      const denied = this.#writeFlags(stage, table, index, guestTable, wanted, explain);
+      const denied = this.#writeFlags(stage, table, index, wanted, explain);
       if (denied !== 0) return denied;
     }
     this.clean = hostClean || (!this.#control.keepsClean && (wanted & DIRTY) === 0);
@@ -262,7 +272,10 @@ export class GuestWalker {
     const { page } = this;
     const wanted = (access & (Access.Read | Access.Write)) | ((access & Access.Execute) !== 0 ? Access.Read : 0);
     const fault = host.walk(stage, page | 0, highOf(page), wanted, writes, explain);
-    if (fault !== WalkFault.None) return this.#nested(fault, page, (access & Access.Write) !== 0);
+    if (fault !== WalkFault.None) {
+      this.nestedPage = page;
+      return this.#nested(fault, (access & Access.Write) !== 0);
+    }
     const rights = host.rights | ((host.rights & Access.Read) !== 0 ? Access.Execute : 0);
     this.userRights &= rights;
     this.supervisorRights &= rights;
