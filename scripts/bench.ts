@@ -81,7 +81,7 @@ else {
     table(
       ["what", "model ns", "limit (goal)", "kernel ns", "ratio", "baseline", "target", "quartiles", "verdict", "target from"],
       measurements.map((row) => [
-        row.name, row.model.toFixed(2), limitText(row), row.kernel.toFixed(2), row.ratio.toFixed(2), baseline.ratios[row.key]?.toFixed(2) ?? "-", row.target.toFixed(2), row.spread.map((end) => end.toFixed(2)).join("-"),
+        row.key.replace(/^packages\//, ""), row.model.toFixed(2), limitText(row), row.kernel.toFixed(2), row.ratio.toFixed(2), baseline.ratios[row.key]?.toFixed(2) ?? "-", row.target.toFixed(2), row.spread.map((end) => end.toFixed(2)).join("-"),
         regressions.includes(row) ? "WORSE" : verdict(row.ratio, row.target), row.source,
       ]),
     ),
@@ -93,11 +93,11 @@ else {
 
 const failed = [...measurements.filter(({ ratio, target }) => ratio > target * TOLERANCE), ...processes.filter(({ value, limit }) => value > limit * TOLERANCE), ...footprints.filter(({ bytes, limit }) => bytes > limit * TOLERANCE)];
 if (failed.length > 0) {
-  console.error(`${failed.length} of ${measurements.length + processes.length + footprints.length} values exceed ${TOLERANCE} times their target: ${failed.map(({ name }) => name).join("; ")}.`);
+  console.error(`${failed.length} of ${measurements.length + processes.length + footprints.length} values exceed ${TOLERANCE} times their target: ${failed.map((value) => ("key" in value ? value.key : value.name)).join("; ")}.`);
   process.exitCode = 1;
 }
 if (values.renew) writeBaseline(measurements, baseline, new Set(files.flatMap(({ path, bench }) => bench.rows.map(({ name }) => keyOf(path, name)))), machine);
 else if (regressions.length > 0) {
-  console.error(`${regressions.length} ratios are more than 25 % above the baseline, measured twice: ${regressions.map(({ name }) => name).join("; ")}.`);
+  console.error(`${regressions.length} ratios are more than 25 % above the baseline, measured twice: ${regressions.map(({ key }) => key).join("; ")}.`);
   process.exitCode = 1;
 }
