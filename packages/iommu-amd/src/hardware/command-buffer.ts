@@ -110,33 +110,35 @@ export class CommandBuffer {
     this.#again = true;
     if (this.#busy) return;
     this.#busy = true;
-    // Once the buffer is empty, only what calls this again can have put something into it.
+    // Once the buffer is empty, or waits, only what calls this again can have changed that.
     while (this.#again && this.running) {
       this.#again = false;
       this.#ports.registers.load("CMD_TAIL", this.#pair);
-      if (!this.#processTo((this.#pair[0] as number) & POINTER & this.#offsetMask)) break;
+      this.#processTo((this.#pair[0] as number) & POINTER & this.#offsetMask);
     }
     this.#busy = false;
   }
 
-  /** Does what is before a tail; false when no further command may be fetched now. */
-  #processTo(tail: number): boolean {
+  /** Does what is before a tail, until an error stops the buffer or a COMPLETION_WAIT waits. */
+  #processTo(tail: number): void {
     const { memory } = this.#ports;
     while (this.running && this.#head !== tail) {
       const next = (this.#head + COMMAND_BYTES) & this.#offsetMask;
       const page = this.#page + (this.#head >>> 12);
       const words = memory.wordsOf(page);
-      if (words === undefined) return this.#stop(EventCode.CommandHardwareError, DATA_ERROR);
-      const at = memory.wordOf(page) + ((this.#head & 0xfff) >>> 2);
-      if (!isLegalCommand(this.#supported, words, at)) return this.#stop(EventCode.IllegalCommand, 0);
-      if (!this.#execute(words, at)) {
-        this.#showHead();
-        return false;
+      if (words === undefined) {
+        this.#stop(EventCode.CommandHardwareError, DATA_ERROR);
+        return;
       }
+      const at = memory.wordOf(page) + ((this.#head & 0xfff) >>> 2);
+      if (!isLegalCommand(this.#supported, words, at)) {
+        this.#stop(EventCode.IllegalCommand, 0);
+        return;
+      }
+      if (!this.#execute(words, at)) break;
       this.#head = next;
     }
     this.#showHead();
-    return true;
   }
 
   /** The register is brought up to date before anybody can look at it. */
