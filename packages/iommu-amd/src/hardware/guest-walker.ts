@@ -4,7 +4,7 @@ import type { AmdCapabilities } from "./capabilities.ts";
 import { explainStructure } from "./explain.ts";
 import { indexAt, type HostTable, type HostWalker } from "./host-walker.ts";
 import type { PagingStructureCache } from "./paging-structure-cache.ts";
-import { addressBitsAbove, highOf, pageIn, type TableMemory } from "./table-memory.ts";
+import { addressBitsAbove, pageIn, type TableMemory } from "./table-memory.ts";
 import { FAULT_TEXT, WalkFault } from "./walk-fault.ts";
 
 const PRESENT = 1;
@@ -201,10 +201,10 @@ export class GuestWalker {
     return WalkFault.None;
   }
 
-  /** Finds the host page of the guest-physical table. */
+  /** Finds the host page of the guest-physical table. Its high bits are taken here: as an argument of a function the page might be allocated. */
   #locate(stage: Readonly<GuestTable>, explain?: ExplanationSink): number {
     const page = this.#guestTable;
-    const fault = this.#host.walk(stage, page | 0, highOf(page), Access.Read, false, explain);
+    const fault = this.#host.walk(stage, page | 0, page >= 0x1_0000_0000 ? Math.floor(page / 0x1_0000_0000) | 0 : 0, Access.Read, false, explain);
     if (fault !== WalkFault.None) {
       this.nestedPage = page;
       return this.#nested(fault, false);
@@ -226,7 +226,7 @@ export class GuestWalker {
     if (stage.hostLevels !== 0) {
       const page = this.#guestTable;
       if (page < 0) return NEEDS_GUEST_TABLE;
-      const fault = this.#host.walk(stage, page | 0, highOf(page), Access.Read | Access.Write, true, explain);
+      const fault = this.#host.walk(stage, page | 0, page >= 0x1_0000_0000 ? Math.floor(page / 0x1_0000_0000) | 0 : 0, Access.Read | Access.Write, true, explain);
       if (fault !== WalkFault.None) {
         this.nestedPage = page;
         return this.#nested(fault, true);
@@ -271,7 +271,7 @@ export class GuestWalker {
     const host = this.#host;
     const { page } = this;
     const wanted = (access & (Access.Read | Access.Write)) | ((access & Access.Execute) !== 0 ? Access.Read : 0);
-    const fault = host.walk(stage, page | 0, highOf(page), wanted, writes, explain);
+    const fault = host.walk(stage, page | 0, page >= 0x1_0000_0000 ? Math.floor(page / 0x1_0000_0000) | 0 : 0, wanted, writes, explain);
     if (fault !== WalkFault.None) {
       this.nestedPage = page;
       return this.#nested(fault, (access & Access.Write) !== 0);
