@@ -4,7 +4,7 @@ import type { AmdCapabilities } from "./capabilities.ts";
 import { explainStructure } from "./explain.ts";
 import { indexAt, type HostTable, type HostWalker } from "./host-walker.ts";
 import type { PagingStructureCache } from "./paging-structure-cache.ts";
-import { addressBitsAbove, pageIn, type TableMemory } from "./table-memory.ts";
+import { addressBitsAbove, type TableMemory } from "./table-memory.ts";
 import { FAULT_TEXT, WalkFault } from "./walk-fault.ts";
 
 const PRESENT = 1;
@@ -147,7 +147,7 @@ export class GuestWalker {
         const denied = this.#writeFlags(stage, table, index, first | ACCESSED, explain);
         if (denied !== 0) return denied;
       }
-      this.#guestTable = pageIn(first, second);
+      this.#follow(first, second);
       level--;
       const unreachable = nested ? this.#locate(stage, explain) : this.#direct();
       if (unreachable !== 0) return unreachable;
@@ -175,7 +175,7 @@ export class GuestWalker {
       const wrong = (first & PRESENT) === 0 ? WalkFault.NotPresent : (first & GCR3_LOW_RESERVED) !== 0 || (second & GCR3_HIGH_RESERVED) !== 0 ? WalkFault.Reserved : WalkFault.None;
       if (explain !== undefined) explainStructure(explain, GCR3_ENTRY, `GCR3 entry, level ${level}`, table * 4096 + 8 * index, words, at, "V=1 and reserved bits are 0", "AMD-Vi §2.2.3", FAULT_TEXT[wrong]);
       if (wrong !== WalkFault.None) return wrong;
-      this.#guestTable = pageIn(first, second);
+      this.#follow(first, second);
     }
     return nested ? this.#locate(stage, explain) : this.#direct();
   }
@@ -194,6 +194,12 @@ export class GuestWalker {
     if (!privileged && (gathered & USER) === 0) return WalkFault.Permission;
     if ((access & Access.Write) !== 0 && (gathered & WRITABLE) === 0) return WalkFault.Permission;
     return (access & Access.Execute) !== 0 && !executable ? WalkFault.Permission : WalkFault.None;
+  }
+
+  /** The table that an entry leads to: stored here, since as a result of a function its page might be allocated. */
+  #follow(first: number, second: number): void {
+    const above = second & 0xf_ffff;
+    this.#guestTable = above < 0x400 ? (above << 20) | (first >>> 12) : above * 0x10_0000 + (first >>> 12);
   }
 
   #direct(): number {
@@ -239,7 +245,9 @@ export class GuestWalker {
   /** Takes the page that the guest's tables end in. */
   #take(first: number, second: number, level: number, low: number, gathered: number, executable: boolean): void {
     const pages = 9 * (level - 1);
-    const entry = pageIn(first, second);
+    const above = second & 0xf_ffff;
+    // As in `#follow`.
+    const entry = above < 0x400 ? (above << 20) | (first >>> 12) : above * 0x10_0000 + (first >>> 12);
     const rights = Access.Read | ((gathered & WRITABLE) !== 0 ? Access.Write : 0) | (executable ? Access.Execute : 0);
     this.supervisorRights = rights;
     this.userRights = (gathered & USER) !== 0 ? rights : 0;
