@@ -1,5 +1,6 @@
 // Measures the models against bare kernels: pnpm bench [--filter TEXT] [--json] [--renew].
 // A row fails when its ratio is past three times its target, or more than 25 % above that of scripts/bench/baseline.json twice in a row.
+// A filter is a part of a row's name or of its package.
 // The committed baseline holds, row by row, the higher ratio of two whole runs.
 // After a change that is meant to cost what it costs, `pnpm bench --renew` on a quiet machine writes a new baseline; commit it with the reason.
 import { globSync, mkdirSync, writeFileSync } from "node:fs";
@@ -46,9 +47,9 @@ const measurements: Measurement[] = [];
 const regressions: Measurement[] = [];
 for (const { path, bench } of files)
   for (const [index, row] of bench.rows.entries()) {
-    if (!wanted(row.name)) continue;
-    progress(`${row.name} …`);
     const key = keyOf(path, row.name);
+    if (!wanted(key)) continue;
+    progress(`${row.name} …`);
     let measured = await measure(path, index, row, key);
     if (isWorse(measured, baseline)) {
       progress(`${row.name}, again …`);
@@ -80,7 +81,7 @@ else {
     table(
       ["what", "model ns", "limit (goal)", "kernel ns", "ratio", "baseline", "target", "quartiles", "verdict", "target from"],
       measurements.map((row) => [
-        row.name, row.model.toFixed(2), limitText(row), row.kernel.toFixed(2), row.ratio.toFixed(2), baseline.ratios[row.key]?.toFixed(2) ?? "-", row.target.toFixed(2), row.spread.map((end) => end.toFixed(2)).join("-"),
+        row.key.replace(/^packages\//, ""), row.model.toFixed(2), limitText(row), row.kernel.toFixed(2), row.ratio.toFixed(2), baseline.ratios[row.key]?.toFixed(2) ?? "-", row.target.toFixed(2), row.spread.map((end) => end.toFixed(2)).join("-"),
         regressions.includes(row) ? "WORSE" : verdict(row.ratio, row.target), row.source,
       ]),
     ),
@@ -92,11 +93,11 @@ else {
 
 const failed = [...measurements.filter(({ ratio, target }) => ratio > target * TOLERANCE), ...processes.filter(({ value, limit }) => value > limit * TOLERANCE), ...footprints.filter(({ bytes, limit }) => bytes > limit * TOLERANCE)];
 if (failed.length > 0) {
-  console.error(`${failed.length} of ${measurements.length + processes.length + footprints.length} values exceed ${TOLERANCE} times their target: ${failed.map(({ name }) => name).join("; ")}.`);
+  console.error(`${failed.length} of ${measurements.length + processes.length + footprints.length} values exceed ${TOLERANCE} times their target: ${failed.map((value) => ("key" in value ? value.key : value.name)).join("; ")}.`);
   process.exitCode = 1;
 }
 if (values.renew) writeBaseline(measurements, baseline, new Set(files.flatMap(({ path, bench }) => bench.rows.map(({ name }) => keyOf(path, name)))), machine);
 else if (regressions.length > 0) {
-  console.error(`${regressions.length} ratios are more than 25 % above the baseline, measured twice: ${regressions.map(({ name }) => name).join("; ")}.`);
+  console.error(`${regressions.length} ratios are more than 25 % above the baseline, measured twice: ${regressions.map(({ key }) => key).join("; ")}.`);
   process.exitCode = 1;
 }

@@ -13,6 +13,7 @@ const put = (name: string, contents: string | Uint8Array): void => {
 };
 
 const HEADER = `{"op":"machine","trace":1,"iommu":"intel","ram":"0x10000000","regs":{"base":"0xfed90000","size":"0x1000"}}`;
+const MARKED_OTHERWISE = `{"op":"reg_read","off":"0x0","size":4,"value":"0x98","impl":"a reason \\u001b[31m of its own"}`;
 const NOTE = `{"op":"note","text":"nothing to do"}`;
 const READ = `{"op":"dma_read","bdf":"00:04.0","iova":"0x1000","len":2,"data":"0000"}`;
 const MARKED = `{"op":"reg_read","off":"0x0","size":4,"value":"0x99","impl":"an example"}`;
@@ -23,11 +24,13 @@ const trace = (...lines: readonly string[]): string => `${[HEADER, ...lines].joi
 interface Report {
   readonly files: readonly { readonly file: string; readonly compared: number; readonly skipped: number; readonly mismatches: readonly object[] }[];
   readonly totals: object;
+  readonly skippedByMark: Readonly<Record<string, number>>;
 }
 
 beforeAll(async () => {
   shareCompiled(at("compiled"));
   put("good.jsonl", trace(NOTE, READ, MARKED));
+  put("marks.jsonl", trace(MARKED_OTHERWISE, MARKED, MARKED));
   put("all/b.jsonl", trace(READ));
   put("all/below/a.jsonl.gz", gzipSync(trace(READ, READ)));
   put("all/readme.txt", "no trace");
@@ -54,7 +57,20 @@ describe.concurrent("iommu replay", () => {
   test("counts what it compared and what the trace marks", async () => {
     const { code, stdout, stderr } = await iommu(["replay", "--json", at("good.jsonl")]);
     expect([code, stderr]).toEqual([0, ""]);
-    expect(JSON.parse(stdout)).toEqual({ files: [{ file: at("good.jsonl"), compared: 1, skipped: 1, mismatches: [] }], totals: { compared: 1, skipped: 1, mismatches: 0 } });
+    expect(JSON.parse(stdout)).toEqual({ files: [{ file: at("good.jsonl"), compared: 1, skipped: 1, mismatches: [] }], totals: { compared: 1, skipped: 1, mismatches: 0 }, skippedByMark: { "an example": 1 } });
+  });
+
+  test("says how often each mark of all traces let it skip, the commonest first", async () => {
+    const paths = ["marks.jsonl", "good.jsonl", "all"].map(at);
+    const { skippedByMark } = JSON.parse((await iommu(["replay", "--json", ...paths])).stdout) as Report;
+    expect(Object.entries(skippedByMark)).toEqual([["an example", 3], ["a reason \u001b[31m of its own", 1]]);
+    const { stdout } = await iommu(["replay", ...paths]);
+    expect(stdout).toMatch(/\n4 traces: 4 compared, 4 skipped, no mismatch\n {2}3 skipped: an example\n {2}1 skipped: a reason \?\[31m of its own\n$/);
+  });
+
+  test("one trace needs no sum to tell its marks; one without marks has nothing to tell", async () => {
+    expect((await iommu(["replay", at("good.jsonl")])).stdout).toMatch(/: 1 compared, 1 skipped, no mismatch\n {2}1 skipped: an example\n$/);
+    expect((await iommu(["replay", at("no-end.jsonl")])).stdout).toMatch(/: 1 compared, 0 skipped, no mismatch\n$/);
   });
 
   test("goes on after a mismatch, through all files, and ends with 1", async () => {

@@ -3,12 +3,11 @@ import { Access } from "@iommu-lab/pci-bus";
 import { VtdDriver } from "../src/driver/index.ts";
 import { LEGACY, VtdUnit } from "../src/hardware/index.ts";
 import { IQT_REG } from "../src/layouts/index.ts";
+import { hostPage } from "../../../scripts/bench/page-orders.ts";
 import type { BenchRow } from "../../../scripts/bench/row.ts";
+import { sink } from "../../../scripts/bench/translate-loop.ts";
 import { queueKernel, translateKernel } from "./kernel.ts";
-import { DOMAIN, hostPage, Machine, QUEUE_PAGE, REQUESTER, STATUS } from "./machine.ts";
-
-/** Keeps results alive, so that no loop is optimised away. */
-export const sink = { value: 0 };
+import { DOMAIN, Machine, QUEUE_PAGE, REQUESTER, STATUS } from "./machine.ts";
 
 const RING_WORD = QUEUE_PAGE * 1024;
 /** First words of descriptors: page-selective and domain-selective IOTLB invalidation, global one, wait with status write. */

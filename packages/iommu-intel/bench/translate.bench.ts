@@ -1,46 +1,15 @@
 import { SparseMemory } from "@iommu-lab/memory";
 import { Access } from "@iommu-lab/pci-bus";
+import { allocated } from "../../../scripts/bench/allocated.ts";
+import { densePages, hostPage, shuffled, spreadPages } from "../../../scripts/bench/page-orders.ts";
 import type { BenchRow, FootprintRow } from "../../../scripts/bench/row.ts";
+import { expectMisses, kernelLoop, sink, translateLoop } from "../../../scripts/bench/translate-loop.ts";
 import { nestedKernel, translateKernel } from "./kernel.ts";
-import { densePages, hostPage, Machine, PASID, shuffled, spreadPages, type AnyMemory } from "./machine.ts";
-
-/** Keeps results alive, so that no loop is optimised away. */
-export const sink = { value: 0 };
-
-const BATCH = 4096;
+import { Machine, PASID, type AnyMemory } from "./machine.ts";
 
 /** Where each page of a row is: in the tables of the model and of the kernel alike. */
 const mapAll = (machine: Machine, pages: Float64Array): void => {
   for (let i = 0; i < pages.length; i++) machine.map(machine.second, pages[i] as number, hostPage(i, pages.length)); // i is below the length
-};
-
-/** Translates the pages in turn; each call does a batch. */
-const translateLoop = (machine: Machine, pages: Float64Array): (() => number) => {
-  const { unit, request, out } = machine;
-  let next = 0;
-  return () => {
-    for (let i = 0; i < BATCH; i++) {
-      request.page = pages[next] as number; // next wraps at the length
-      unit.translate(request, out);
-      sink.value = (sink.value + out.page) | 0;
-      if (++next === pages.length) next = 0;
-    }
-    return BATCH;
-  };
-};
-
-const kernelLoop = (translate: (low: number, high: number) => boolean, out: Int32Array, pages: Float64Array): (() => number) => {
-  const lows = Int32Array.from(pages, (page) => page | 0);
-  const highs = Int32Array.from(pages, (page) => Math.floor(page / 2 ** 32));
-  let next = 0;
-  return () => {
-    for (let i = 0; i < BATCH; i++) {
-      if (!translate(lows[next] as number, highs[next] as number)) throw new Error("The kernel's own page faults.");
-      sink.value = (sink.value + (out[0] as number)) | 0;
-      if (++next === lows.length) next = 0;
-    }
-    return BATCH;
-  };
 };
 
 const secondStageKernel = (makePages: () => Float64Array) => (): (() => number) => {
@@ -53,20 +22,11 @@ const secondStageKernel = (makePages: () => Float64Array) => (): (() => number) 
   return kernelLoop(translateKernel(words, machine.second, out), out, pages);
 };
 
-/** Checks that a batch is what its row's name says. */
-const expectMisses = (machine: Machine, run: () => number, share: 0 | 1): (() => number) => {
-  for (let i = 0; i < 64; i++) run();
-  const before = machine.unit.totals.iotlbMisses;
-  const misses = machine.unit.totals.iotlbMisses - before + (run(), machine.unit.totals.iotlbMisses - before);
-  if (misses !== share * BATCH) throw new Error(`Of ${BATCH} translations ${misses} miss the IOTLB; the row wants ${share * BATCH}.`);
-  return run;
-};
-
 const secondStageModel = (options: { readonly pages: () => Float64Array; readonly misses: 0 | 1; readonly reads?: number; readonly memory?: () => AnyMemory; readonly firstTable?: number }) => (): (() => number) => {
   const machine = new Machine({ mode: "legacy", ...(options.memory ? { memory: options.memory() } : {}), ...(options.firstTable ? { firstTable: options.firstTable } : {}) });
   const pages = options.pages();
   mapAll(machine, pages);
-  const run = expectMisses(machine, translateLoop(machine, pages), options.misses);
+  const run = expectMisses(() => machine.unit.totals.iotlbMisses, translateLoop(machine.unit, machine.request, machine.out, pages), options.misses);
   if (options.reads !== undefined) for (let i = 0; i < 16; i++) {
     const reads = machine.readsOf(pages[(i + 1) * 8 + (i & 7)] as number);
     if (reads !== options.reads) throw new Error(`A walk reads ${reads} entries; the row wants ${options.reads}.`);
@@ -82,7 +42,7 @@ const samePage = (): Float64Array => Float64Array.of(77);
 const hitModel = (pages: () => Float64Array, memory?: () => AnyMemory) => (): (() => number) => {
   const machine = new Machine({ mode: "legacy", ...(memory ? { memory: memory() } : {}) });
   mapAll(machine, mapFew());
-  return expectMisses(machine, translateLoop(machine, pages()), 0);
+  return expectMisses(() => machine.unit.totals.iotlbMisses, translateLoop(machine.unit, machine.request, machine.out, pages()), 0);
 };
 
 const hitKernel = (pages: () => Float64Array) => (): (() => number) => {
@@ -98,7 +58,7 @@ const firstStageHit = (): (() => number) => {
   const machine = new Machine({ mode: "scalable" });
   for (const page of mapFew()) machine.mapFirst(page, hostPage(page, 128));
   machine.request.pasid = 1;
-  return expectMisses(machine, translateLoop(machine, fewPages()), 0);
+  return expectMisses(() => machine.unit.totals.iotlbMisses, translateLoop(machine.unit, machine.request, machine.out, fewPages()), 0);
 };
 
 const sparse = (): SparseMemory => new SparseMemory({ size: 2 ** 40 });
@@ -147,7 +107,7 @@ const nested: BenchRow = {
   },
   model: () => {
     const { machine, pages } = nestedMachine();
-    const run = expectMisses(machine, translateLoop(machine, pages), 1);
+    const run = expectMisses(() => machine.unit.totals.iotlbMisses, translateLoop(machine.unit, machine.request, machine.out, pages), 1);
     for (let i = 0; i < 16; i++) {
       const reads = machine.readsOf(pages[(i + 1) * 4 + (i & 3)] as number);
       if (reads !== 24) throw new Error(`A nested walk reads ${reads} entries, not 24.`);
@@ -181,30 +141,12 @@ const edge: BenchRow = {
 
 export const rows: readonly BenchRow[] = [...hits, ...misses, sparseMiss, nested, edge];
 
-/** Bytes that a million operations leave behind on the heap or make the collector take away. */
-const allocated = (run: () => number): number => {
-  for (let i = 0; i < 64; i++) run();
-  let least = Infinity;
-  for (let attempt = 0; attempt < 3; attempt++) {
-    globalThis.gc?.();
-    let bytes = 0;
-    for (let done = 0; done < 1_000_000; ) {
-      const before = process.memoryUsage().heapUsed;
-      for (let i = 0; i < 16; i++) done += run();
-      // A collection in between hides what came before it; windows of 64k operations are too short for one unless they allocate.
-      bytes += Math.abs(process.memoryUsage().heapUsed - before);
-    }
-    least = Math.min(least, bytes);
-  }
-  return least;
-};
-
 /** What a million translations allocate: target P7. */
 export const memoryFootprint = (): readonly FootprintRow[] => {
   const faulting = (pages: Float64Array) => (): (() => number) => {
     const machine = new Machine({ mode: "legacy" });
     machine.request.access = Access.Write;
-    return translateLoop(machine, pages);
+    return translateLoop(machine.unit, machine.request, machine.out, pages);
   };
   const paths: readonly (readonly [string, () => () => number])[] = [
     ["hits", hitModel(fewPages)],

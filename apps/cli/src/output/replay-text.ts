@@ -48,15 +48,24 @@ const totalsOf = (files: readonly ReplayedFile[]): { compared: number; skipped: 
   mismatches: files.reduce((sum, { report }) => sum + report.mismatches.length, 0),
 });
 
-/** A replay for people: every file, its mismatches with their reasons, and the sum. */
+/** Steps passed over, by the reason that the traces mark them with, the commonest first. */
+const marksOf = (files: readonly ReplayedFile[]): (readonly [mark: string, steps: number])[] => {
+  const marks = new Map<string, number>();
+  for (const { report } of files) for (const [mark, steps] of report.skippedByMark) marks.set(mark, (marks.get(mark) ?? 0) + steps);
+  return [...marks].toSorted(([markA, a], [markB, b]) => b - a || (markA < markB ? -1 : 1));
+};
+
+/** A replay for people: every file, its mismatches with their reasons, the sum, and why steps were skipped. */
 export const replayText = (files: readonly ReplayedFile[]): string => {
   const { compared, skipped, mismatches } = totalsOf(files);
   const sum = `${count(files.length, "trace", "traces")}: ${compared} compared, ${skipped} skipped, ${mismatches === 0 ? style("green", "no mismatch") : style("red", count(mismatches, "mismatch", "mismatches"))}`;
-  return [...files.flatMap(fileLines), ...(files.length > 1 ? ["", style("bold", sum)] : [])].join("\n");
+  const marks = marksOf(files).map(([mark, steps]) => style("dim", `  ${steps} skipped: ${cut(mark)}`));
+  return [...files.flatMap(fileLines), ...(files.length > 1 ? ["", style("bold", sum)] : []), ...marks].join("\n");
 };
 
 /** A replay for scripts. */
 export const replayJson = (files: readonly ReplayedFile[]): object => ({
   files: files.map(({ file, report: { compared, skipped, mismatches } }) => ({ file, compared, skipped, mismatches: mismatches.map(({ line, op, expected, actual }) => ({ line, op, expected, actual })) })),
   totals: totalsOf(files),
+  skippedByMark: Object.fromEntries(marksOf(files)),
 });

@@ -5,27 +5,28 @@ import { describe, expect, test } from "vitest";
 import { listShared, readShared, skippedWithoutShared } from "../../../../test/shared.ts";
 import { replay } from "../../src/replay/index.ts";
 
-const own = readFileSync(new URL("fixtures/legacy-and-interrupts.jsonl", import.meta.url), "utf8").trimEnd();
-const lines = own.split("\n");
-
 interface Step {
   readonly op: string;
   readonly impl?: string;
   readonly value?: string;
   readonly data?: string | null;
   readonly ok?: boolean;
-  readonly out?: { readonly addr: string; readonly data: string } | null;
+  /** Of `msi` a message, of `irqs` a list of interrupts. */
+  readonly out?: { readonly addr: string; readonly data: string } | readonly object[] | null;
   readonly parts?: readonly { readonly ok: boolean }[];
 }
 
-const steps = lines.map((text, i) => ({ line: i + 1, step: JSON.parse(text) as Step }));
-const observing = steps.filter(({ step }) => /^(?:mem_read|reg_read|dma_read|dma_write|msi|iommu_msi)$/.test(step.op));
-const compared = observing.filter(({ step }) => step.impl === undefined);
+/** An interrupt as `irqs` steps list them. */
+const INTERRUPT = { dest: 9, dest_mode: 0, delivery_mode: 0, vector: 0x99, trigger_mode: 0 };
+
+const interruptsOf = ({ out }: Step): readonly object[] => (Array.isArray(out) ? (out as object[]) : []);
 
 /** The same step, expecting something else. */
 const tampered = (step: Step): object => {
   if (step.op === "reg_read") return { ...step, value: step.value === "0x0" ? "0x80000000" : "0x0", mask: undefined };
-  if (step.op === "msi") return { ...step, irq: undefined, out: step.out ? { ...step.out, addr: "0xfeeff000" } : { addr: "0xfee00000", data: "0x0" } };
+  if (step.op === "cfg_read") return { ...step, value: "0x0" };
+  if (step.op === "irqs") return { ...step, out: [...interruptsOf(step), INTERRUPT] };
+  if (step.op === "msi") return { ...step, irq: undefined, out: step.out ? Object.assign({}, step.out, { addr: "0xfeeff000" }) : { addr: "0xfee00000", data: "0x0" } };
   if (step.op === "iommu_msi") return { ...step, data: "0x99" };
   if (step.parts) return { ...step, parts: step.parts.map((part) => ({ ...part, ok: true })) };
   if (step.op === "dma_write") return { ...step, ok: step.ok !== true };
@@ -33,7 +34,17 @@ const tampered = (step: Step): object => {
   return { ...step, data: "55".repeat((step.data ?? "").length / 2) };
 };
 
-describe("the trace written by hand", () => {
+describe.each([
+  { vendor: "Intel", name: "legacy-and-interrupts.jsonl", walk: /root.*context.*second-stage/i },
+  { vendor: "AMD", name: "host-tables-and-interrupts.jsonl", walk: /device table entry.*host entry, level 3.*host entry, level 1/i },
+])("the trace of an $vendor machine written by hand", ({ name, walk }) => {
+  const own = readFileSync(new URL(`fixtures/${name}`, import.meta.url), "utf8").trimEnd();
+  const lines = own.split("\n");
+  const steps = lines.map((text, i) => ({ line: i + 1, step: JSON.parse(text) as Step }));
+  const observing = steps.filter(({ step }) => /^(?:mem_read|reg_read|dma_read|dma_write|msi|iommu_msi|cfg_read|irqs)$/.test(step.op));
+  const compared = observing.filter(({ step }) => step.impl === undefined);
+  const listed = steps.filter(({ step }) => step.op === "irqs");
+
   test.each(["none", "realistic", "adversarial"] as const)("replays without mismatch, caches: %s", async (caches) => {
     const report = await replay(own, { caches });
     expect(report.mismatches).toEqual([]);
@@ -50,10 +61,15 @@ describe("the trace written by hand", () => {
     expect(mismatches).toMatchObject([{ line: line - 1, op: "iommu_msi", expected: null }]);
   });
 
-  test("a request is explained from the root entry on", async () => {
+  test.each(listed.slice(0, -1).filter(({ step }) => interruptsOf(step).length > 0))("without line $line its interrupts are too many for the next such step", async ({ line }) => {
+    const { mismatches } = await replay(lines.toSpliced(line - 1, 1));
+    expect(mismatches.map((mismatch) => [mismatch.line, mismatch.op])).toEqual([[(listed.find((next) => next.line > line)?.line ?? 0) - 1, "irqs"]]);
+  });
+
+  test("a request is explained from the first structure on", async () => {
     const request = steps.find(({ step }) => step.op === "dma_write" && step.ok === false)?.line ?? 0;
     const { explanations } = await replay(own, { caches: "none", explain: new Set([request]) });
-    expect(explanations.get(request)?.map(({ structure }) => structure).join("; ")).toMatch(/root.*context.*second-stage/i);
+    expect(explanations.get(request)?.map(({ structure }) => structure).join("; ")).toMatch(walk);
   });
 });
 

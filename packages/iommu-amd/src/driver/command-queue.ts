@@ -1,31 +1,33 @@
 import { NO_PASID, type PageResponse, type RequesterId } from "@iommu-lab/pci-bus";
 import type { TableFrames } from "@iommu-lab/pci-bus/paging";
-import {
-  CMD_BASE,
-  CMD_HEAD,
-  CMD_TAIL,
-  CommandCode,
-  COMPLETE_PPR_REQUEST,
-  COMPLETION_WAIT,
-  INVALIDATE_DEVTAB_ENTRY,
-  INVALIDATE_INTERRUPT_TABLE,
-  INVALIDATE_IOMMU_ALL,
-  INVALIDATE_IOMMU_PAGES,
-  INVALIDATE_IOTLB_PAGES,
-  STATUS,
-} from "../layouts/index.ts";
+import { CMD_BASE, CMD_HEAD, CMD_TAIL, CommandCode, STATUS } from "../layouts/index.ts";
 import type { UnitRegisters } from "./unit-registers.ts";
 
 const COMMAND_WORDS = 4;
+const COMMAND_BYTES = 16;
 /** One page: 256 commands. AMD-Vi §3.4.2. */
 const COMMANDS = 256;
 const BASE_LENGTH = 8;
 
+/** Opcodes, where they are in a command's second word. AMD-Vi §2.4. */
+const WAIT = CommandCode.CompletionWait << 28;
+const DEVICE_ENTRY = CommandCode.InvalidateDeviceEntry << 28;
+const PAGES = CommandCode.InvalidatePages << 28;
+const DEVICE_TLB = CommandCode.InvalidateIotlb << 28;
+const INTERRUPT_TABLE = CommandCode.InvalidateInterruptTable << 28;
+const PAGE_RESPONSE = CommandCode.CompletePpr << 28;
+const ALL = CommandCode.InvalidateAll << 28;
+/** In a wait's first word. */
+const STORE = 1;
+/** In the third word of commands with an address. */
+const SIZED = 1;
+const TABLES = 2;
+const GUEST = 4;
+/** MaxPend: device-TLB invalidations that a function takes at a time. */
+const MAX_PENDING = 32 << 24;
+
 /** Covers everything: address bits 62:12 all ones. AMD-Vi §2.4.3. */
 export const EVERY_PAGE = 2 ** 51 - 1;
-
-/** The page number that names 2^order pages at an aligned page; with S=1 its lowest clear bit gives the size. AMD-Vi §2.4.3. */
-const sized = (page: number, order: number): number => (order === 0 ? page : page + 2 ** (order - 1) - 1);
 
 /** DeviceIDs and DomainIDs in use. */
 export interface Known {
@@ -82,7 +84,7 @@ export class CommandQueue {
 
   /** Every cache of the IOMMU; device-TLBs keep what they have. */
   everything(): void {
-    if (this.#registers.efr.IASup) this.#give(INVALIDATE_IOMMU_ALL.encode({ OpCode: CommandCode.InvalidateAll }));
+    if (this.#registers.efr.IASup) this.#give(0, ALL, 0, 0);
     else {
       const { devices, domains } = this.#known();
       for (const device of devices) {
@@ -94,54 +96,45 @@ export class CommandQueue {
   }
 
   deviceEntry(device: RequesterId): void {
-    this.#give(INVALIDATE_DEVTAB_ENTRY.encode({ OpCode: CommandCode.InvalidateDeviceEntry, DeviceID: device }));
+    this.#give(device, DEVICE_ENTRY, 0, 0);
   }
 
   interruptTable(device: RequesterId): void {
-    this.#give(INVALIDATE_INTERRUPT_TABLE.encode({ OpCode: CommandCode.InvalidateInterruptTable, DeviceID: device }));
+    this.#give(device, INTERRUPT_TABLE, 0, 0);
   }
 
   /** Host translations of a domain, or guest ones of a PASID. @param page `EVERY_PAGE` or an aligned one; @param tables page directory entries too */
   pages(domain: number, pasid: number | undefined, page: number, order: number, tables: boolean): void {
-    const every = page === EVERY_PAGE;
-    this.#give(INVALIDATE_IOMMU_PAGES.encode({ OpCode: CommandCode.InvalidatePages, DomainID: domain, PASID: pasid ?? 0, GN: pasid === undefined ? 0 : 1, S: every || order > 0 ? 1 : 0, PDE: tables ? 1 : 0, Address: every ? page : sized(page, order) }));
+    const coded = codedPage(page, order);
+    this.#give(pasid ?? 0, PAGES | domain, lowOf(coded) | sizeFlag(page, order) | (tables ? TABLES : 0) | (pasid === undefined ? 0 : GUEST), highOf(coded));
   }
 
-  /** Device-TLB of a function. */
+  /** Device-TLB of a function; the command's QueueID is the function too. PASID bits 15:8, 7:0 and 19:16 stand where Linux puts them. */
   deviceTlb(device: RequesterId, pasid: number | undefined, page: number, order: number): void {
-    const every = page === EVERY_PAGE;
+    const coded = codedPage(page, order);
     const number = pasid ?? 0;
-    this.#give(
-      INVALIDATE_IOTLB_PAGES.encode({
-        OpCode: CommandCode.InvalidateIotlb,
-        DeviceID: device,
-        QueueID: device,
-        MaxPend: 32,
-        PASIDLow: number & 0xff,
-        PASIDMid: (number >>> 8) & 0xff,
-        PASIDHigh: number >>> 16,
-        GN: pasid === undefined ? 0 : 1,
-        S: every || order > 0 ? 1 : 0,
-        Address: every ? page : sized(page, order),
-      }),
-    );
+    this.#give(device | (((number >>> 8) & 0xff) << 16) | MAX_PENDING, DEVICE_TLB | device | ((number & 0xff) << 16) | ((number >>> 16) << 24), lowOf(coded) | sizeFlag(page, order) | (pasid === undefined ? 0 : GUEST), highOf(coded));
   }
 
   pageResponse(device: RequesterId, { pasid, group, code }: PageResponse): void {
     const tagged = pasid !== NO_PASID;
-    this.#give(COMPLETE_PPR_REQUEST.encode({ OpCode: CommandCode.CompletePpr, DeviceID: device, PASID: tagged ? pasid : 0, GN: tagged ? 1 : 0, Tag: group, Status: code }));
+    this.#give(device, PAGE_RESPONSE | (tagged ? pasid : 0), tagged ? GUEST : 0, group | (code << 12));
   }
 
   /** Waits until everything given is done: a COMPLETION_WAIT stores its number. @throws IommuDriverError EIO when it never does */
   finish(): void {
     if (!this.running || !this.#given) return;
     this.#given = false;
-    const serial = (this.#serial = (this.#serial + 1) % 0x1_0000_0000 || 1);
-    const address = this.#statusPage * 4096;
-    this.#put(COMPLETION_WAIT.encode({ OpCode: CommandCode.CompletionWait, s: 1, StoreLow: (address % 0x1_0000_0000) / 8, StoreHigh: Math.floor(address / 0x1_0000_0000), DataLow: serial }));
+    this.#serial = (this.#serial % 0xffff_ffff) + 1;
+    this.#put(((this.#statusPage % 0x10_0000) * 4096) | STORE, WAIT | Math.floor(this.#statusPage / 0x10_0000), this.#serial, 0);
     this.#ring();
+    if (this.#status[0] !== this.#serial) this.#await();
+  }
+
+  /** A buffer that stopped answers never; starting it again drops what was in it, so everything is invalidated. */
+  #await(): void {
+    const serial = this.#serial;
     const done = (): boolean => this.#status[0] === serial;
-    // A buffer that stopped answers never; starting it again drops what was in it, so everything is invalidated.
     if (!this.#registers.poll(() => done() || this.#registers.read(STATUS).CmdBufRun === 0) || !done()) this.#restart(done);
   }
 
@@ -154,10 +147,10 @@ export class CommandQueue {
     else this.#registers.waitFor(done, "the end of a command");
   }
 
-  #give(command: Uint32Array): void {
+  #give(first: number, second: number, third: number, fourth: number): void {
     if (!this.running) return;
     this.#given = true;
-    this.#put(command);
+    this.#put(first, second, third, fourth);
     // A full buffer would look empty: the commands so far go first. One that stopped shows when it is waited for.
     if (this.#tail % (COMMANDS / 2) !== 0) return;
     this.#ring();
@@ -165,13 +158,25 @@ export class CommandQueue {
     registers.poll(() => registers.read(CMD_HEAD).Ptr === this.#tail || registers.read(STATUS).CmdBufRun === 0);
   }
 
-  #put(command: Uint32Array): void {
-    for (let i = 0; i < COMMAND_WORDS; i++) this.#words[this.#tail * COMMAND_WORDS + i] = command[i] as number; // four words
+  #put(first: number, second: number, third: number, fourth: number): void {
+    const words = this.#words;
+    const at = this.#tail * COMMAND_WORDS;
+    words[at] = first;
+    words[at + 1] = second;
+    words[at + 2] = third;
+    words[at + 3] = fourth;
     this.#tail = (this.#tail + 1) % COMMANDS;
   }
 
   #ring(): void {
-    this.#registers.write(CMD_TAIL, { Ptr: this.#tail });
+    this.#registers.writeWords(CMD_TAIL.offset, this.#tail * COMMAND_BYTES, 0);
   }
-
 }
+
+/** The page number that a command names: with S=1 its lowest clear bit gives the size. AMD-Vi §2.4.3. */
+const codedPage = (page: number, order: number): number => (order === 0 || page === EVERY_PAGE ? page : page + 2 ** (order - 1) - 1);
+const sizeFlag = (page: number, order: number): number => (order > 0 || page === EVERY_PAGE ? SIZED : 0);
+
+/** Bits 63:12 of a quad that holds a page number: its two words. */
+const lowOf = (page: number): number => (page % 0x10_0000) << 12;
+const highOf = (page: number): number => Math.floor(page / 0x10_0000);

@@ -39,6 +39,8 @@ export class AmdDomain implements IommuDomain {
   /** Nested domains on this one. */
   readonly children = new Set<AmdDomain>();
   readonly #members: Member[] = [];
+  /** Mapping needs an invalidation on some IOMMU. */
+  #mappingsAreCached = false;
   readonly #table: PageTable | undefined;
   readonly #frameLimit: number;
 
@@ -66,7 +68,7 @@ export class AmdDomain implements IommuDomain {
     if (permissions !== READ_WRITE && permissions !== Access.Read) this.#checkPermissions(permissions);
     table.map(page, frame, count, permissions);
     // NpCache: what is not present may be known as such.
-    if (this.#members.some(({ unit }) => unit.npCache) || [...this.children].some((child) => child.#members.some(({ unit }) => unit.npCache))) this.#forget(page, page + count, true, false);
+    if (this.#mappingsAreCached || (this.children.size > 0 && [...this.children].some((child) => child.#mappingsAreCached))) this.#forget(page, page + count, true, false);
   }
 
   unmap(iova: number | bigint, size: number): number {
@@ -142,11 +144,13 @@ export class AmdDomain implements IommuDomain {
 
   add(member: Member): void {
     this.#members.push(member);
+    this.#refresh();
   }
 
   remove({ unit, requester, pasid }: Member): void {
     const at = this.#members.findIndex((member) => member.unit === unit && member.requester === requester && member.pasid === pasid);
     if (at >= 0) this.#members.splice(at, 1);
+    this.#refresh();
   }
 
   /** A function has left: nothing of this domain may be cached when the last one goes. */
@@ -161,6 +165,10 @@ export class AmdDomain implements IommuDomain {
   destroy(): void {
     this.plan.parent?.children.delete(this);
     this.plan.table?.free();
+  }
+
+  #refresh(): void {
+    this.#mappingsAreCached = this.#members.some(({ unit }) => unit.npCache);
   }
 
   #withoutMappings(): IommuDriverError {
@@ -192,7 +200,8 @@ export class AmdDomain implements IommuDomain {
     this.#finish();
   }
 
+  /** Where nothing was given since, there is nothing to wait for. */
   #finish(): void {
-    for (const unit of new Set(this.#members.map((member) => member.unit))) unit.commands.finish();
+    for (const { unit } of this.#members) unit.commands.finish();
   }
 }

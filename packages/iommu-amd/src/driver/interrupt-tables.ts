@@ -1,6 +1,6 @@
 import { IRTE_128, IRTE_128_GUEST, IRTE_32 } from "@iommu-lab/interrupt-remap/amd";
 import { hex, type Hpa } from "@iommu-lab/memory";
-import { DeliveryMode, formatRequester, IommuDriverError, type Interrupt, type InterruptEntry, type RequesterId } from "@iommu-lab/pci-bus";
+import { DeliveryMode, formatRequester, IommuDriverError, type Interrupt, type InterruptEntry, type InterruptMessage, type RequesterId } from "@iommu-lab/pci-bus";
 import type { TableFrames } from "@iommu-lab/pci-bus/paging";
 import type { CommandQueue } from "./command-queue.ts";
 import type { Interrupts } from "./device-table.ts";
@@ -8,6 +8,9 @@ import type { Interrupts } from "./device-table.ts";
 /** Indexes of fixed messages: data bits 10:8 are 0. AMD-Vi §2.2.5. */
 const LENGTH = 8;
 const ENTRIES = 2 ** LENGTH;
+const MESSAGE_BASE = 0xfee0_0000;
+const HINT = 1 << 3;
+const LEVEL_ASSERTED = (1 << 15) | (1 << 14);
 
 /** What the units' interrupt remapping can do. */
 export interface InterruptFormat {
@@ -62,7 +65,7 @@ export class InterruptTables {
       if (freed) throw new IommuDriverError("EINVAL", `Interrupt entry ${index} of ${formatRequester(requester)} was freed.`);
     };
     return {
-      message: { requester, address: 0xfee0_0000, data: index },
+      message: messageOf(requester, index, interrupt),
       retarget: (to) => {
         use();
         this.#write(requester, table, index, this.#encode(to));
@@ -117,6 +120,9 @@ export class InterruptTables {
     commands.finish();
   }
 }
+
+/** Trigger mode and redirection hint are not in entries: they come with the message. AMD-Vi §2.2.5; Intel SDM vol. 3 "Message Address Register Format". */
+const messageOf = (requester: RequesterId, index: number, { trigger, redirectionHint }: Readonly<Interrupt>): InterruptMessage => ({ requester, address: MESSAGE_BASE + (redirectionHint ? HINT : 0), data: index + (trigger === "level" ? LEVEL_ASSERTED : 0) });
 
 /** A page is 32 times 128 bytes. */
 const fieldsOf = (page: number, length: number): Interrupts => ({ IntTabRoot: page * 32, IntTabLen: length });

@@ -36,6 +36,11 @@ export class UnitRegisters {
     this.#mmio.write64(register.offset, words[0] as number, words[1] as number);
   }
 
+  /** Writes a register whose words are known. */
+  writeWords(offset: number, low: number, high: number): void {
+    this.#mmio.write64(offset, low, high);
+  }
+
   /** Changes fields of the control register and keeps the others. */
   control(fields: Partial<Record<keyof typeof CONTROL.fields, number>>): void {
     const now = CONTROL.layout.decode(this.words(CONTROL.offset));

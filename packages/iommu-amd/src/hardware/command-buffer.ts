@@ -23,6 +23,10 @@ const PREFETCH_INVALIDATES = 1 << 4;
 /** Type fields of COMMAND_HARDWARE_ERROR. */
 const TARGET_ABORT = 2 << 25;
 const DATA_ERROR = 3 << 25;
+/** Bits 18:4 of the pointer registers: byte offsets. */
+const POINTER = 0x7_fff0;
+/** log2 of the pages of the whole address space. */
+const EVERYTHING = 52;
 /** InvTimeOut in nanoseconds; 0 and 7 wait for ever. */
 const TIMEOUTS = [Number.MAX_SAFE_INTEGER, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, Number.MAX_SAFE_INTEGER] as const;
 
@@ -50,8 +54,15 @@ export class CommandBuffer {
   invalidations = 0;
   readonly #ports: CommandPorts;
   readonly #supported: number;
+  readonly #pair = new Uint32Array(2);
   #enabled = false;
   #busy = false;
+  /** `process` was called since the tail was last looked at. */
+  #again = false;
+  /** Of the buffer that runs: its first page, its bytes less one, and the head's byte offset. Software cannot change them meanwhile. */
+  #page = 0;
+  #offsetMask = 0;
+  #head = 0;
   /** Number of device-TLB invalidations whose completion is awaited. */
   #outstanding = 0;
   /** Raised when everything outstanding is dropped, so that late completions are not taken for later ones. */
@@ -72,7 +83,14 @@ export class CommandBuffer {
     this.#enabled = enabled;
     this.#drop();
     const length = registers.get("CMD_BASE", "Len");
-    this.#run(enabled && length >= SMALLEST && length <= LARGEST);
+    const runs = enabled && length >= SMALLEST && length <= LARGEST;
+    if (runs) {
+      this.#page = registers.get("CMD_BASE", "Base");
+      this.#offsetMask = 2 ** length * COMMAND_BYTES - 1;
+      // Model: a head past the buffer's end counts modulo its size, and so does a tail.
+      this.#head = (registers.get("CMD_HEAD", "Ptr") * COMMAND_BYTES) & this.#offsetMask;
+    }
+    this.#run(runs);
     this.process();
   }
 
@@ -89,40 +107,57 @@ export class CommandBuffer {
 
   /** Fetches and does commands until the buffer is empty, an error stops it, or a COMPLETION_WAIT waits. */
   process(): void {
+    this.#again = true;
     if (this.#busy) return;
     this.#busy = true;
-    const { registers } = this.#ports;
-    const size = 2 ** registers.get("CMD_BASE", "Len");
-    while (this.running) {
-      const head = registers.get("CMD_HEAD", "Ptr") % size;
-      // Model: a tail past the buffer's end counts modulo its size.
-      if (head === registers.get("CMD_TAIL", "Ptr") % size) break;
-      if (!this.#fetch(registers.get("CMD_BASE", "Base") * 4096 + head * COMMAND_BYTES)) break;
-      registers.set("CMD_HEAD", "Ptr", (head + 1) % size);
+    // Once the buffer is empty, or waits, only what calls this again can have changed that.
+    while (this.#again && this.running) {
+      this.#again = false;
+      this.#ports.registers.load("CMD_TAIL", this.#pair);
+      this.#processTo((this.#pair[0] as number) & POINTER & this.#offsetMask);
     }
     this.#busy = false;
   }
 
-  /** Does the command at an address; false when the head must stay at it. */
-  #fetch(address: number): boolean {
+  /** Does what is before a tail, until an error stops the buffer or a COMPLETION_WAIT waits. */
+  #processTo(tail: number): void {
     const { memory } = this.#ports;
-    const page = Math.floor(address / 4096);
-    const words = memory.wordsOf(page);
-    if (words === undefined) return this.#stop(EventCode.CommandHardwareError, DATA_ERROR, address);
-    const at = memory.wordOf(page) + ((address % 4096) >>> 2);
-    if (!isLegalCommand(this.#supported, words, at)) return this.#stop(EventCode.IllegalCommand, 0, address);
-    return this.#execute(words, at, address);
+    while (this.running && this.#head !== tail) {
+      const next = (this.#head + COMMAND_BYTES) & this.#offsetMask;
+      const page = this.#page + (this.#head >>> 12);
+      const words = memory.wordsOf(page);
+      if (words === undefined) {
+        this.#stop(EventCode.CommandHardwareError, DATA_ERROR);
+        return;
+      }
+      const at = memory.wordOf(page) + ((this.#head & 0xfff) >>> 2);
+      if (!isLegalCommand(this.#supported, words, at)) {
+        this.#stop(EventCode.IllegalCommand, 0);
+        return;
+      }
+      if (!this.#execute(words, at)) break;
+      this.#head = next;
+    }
+    this.#showHead();
+  }
+
+  /** The register is brought up to date before anybody can look at it. */
+  #showHead(): void {
+    this.#ports.registers.set("CMD_HEAD", "Ptr", this.#head >>> 4);
   }
 
   /** Logs an error and stops; the head stays at the command. AMD-Vi §2.5.6, §2.5.7. */
-  #stop(code: number, type: number, address: number, device = 0): false {
+  #stop(code: number, type: number, head = this.#head, device = 0): false {
+    const address = this.#page * 4096 + head;
+    this.#showHead();
     this.#run(false);
     this.#drop();
     this.#ports.events.log(device, (code << 28) | type, address % 0x1_0000_0000, Math.floor(address / 0x1_0000_0000));
     return false;
   }
 
-  #execute(words: Uint32Array, at: number, address: number): boolean {
+  /** Does one command; false when the head must stay at it. */
+  #execute(words: Uint32Array, at: number): boolean {
     const { invalidation } = this.#ports;
     const w0 = words[at] as number; // a command has four words
     const w1 = words[at + 1] as number;
@@ -131,22 +166,20 @@ export class CommandBuffer {
     switch (w1 >>> 28) {
       case CommandCode.CompletionWait:
         if (this.#outstanding > 0) return false;
-        if ((w0 & STORE) !== 0 && !this.#store((w0 & 0xffff_fff8) >>> 0, w1 & 0xf_ffff, w2, w3)) return this.#stop(EventCode.CommandHardwareError, TARGET_ABORT, address);
+        if ((w0 & STORE) !== 0 && !this.#store((w0 & 0xffff_fff8) >>> 0, w1 & 0xf_ffff, w2, w3)) return this.#stop(EventCode.CommandHardwareError, TARGET_ABORT);
         if ((w0 & INTERRUPT) !== 0) this.#tell();
         break;
       case CommandCode.InvalidateDeviceEntry:
         invalidation.device(w0);
         this.invalidations++;
         break;
-      case CommandCode.InvalidatePages: {
-        const range = rangeOf(w2, w3);
-        invalidation.pages(w1 & 0xffff, (w2 & GUEST) !== 0 ? w0 & 0xf_ffff : NO_PASID, range.page, range.sizeShift - 12, (w2 & DIRECTORIES) !== 0);
+      case CommandCode.InvalidatePages:
+        invalidation.pages(w1 & 0xffff, (w2 & GUEST) !== 0 ? w0 & 0xf_ffff : NO_PASID, (w2 >>> 12) | (w3 << 20), w3 >>> 12, orderOf(w2, w3), (w2 & DIRECTORIES) !== 0);
         this.invalidations++;
         break;
-      }
       case CommandCode.InvalidateIotlb:
         // PASID bits 15:8 and 7:0 stand where Linux writes them, 19:16 above them.
-        this.#toDevice(w0 & 0xffff, (w2 & GUEST) !== 0 ? ((w0 >>> 16) & 0xff) * 0x100 + ((w1 >>> 16) & 0xff) + ((w1 >>> 24) & 15) * 0x1_0000 : NO_PASID, w2, w3, address);
+        this.#toDevice(w0 & 0xffff, (w2 & GUEST) !== 0 ? ((w0 >>> 16) & 0xff) * 0x100 + ((w1 >>> 16) & 0xff) + ((w1 >>> 24) & 15) * 0x1_0000 : NO_PASID, w2, w3);
         this.invalidations++;
         return true;
       case CommandCode.InvalidateInterruptTable:
@@ -183,12 +216,15 @@ export class CommandBuffer {
   /** ComWaitInt, and the interrupt where it is enabled. */
   #tell(): void {
     const { registers, raise } = this.#ports;
+    this.#showHead();
     registers.set("STATUS", "ComWaitInt", 1);
     if (registers.get("CONTROL", "ComWaitIntEn") === 1) raise("general");
   }
 
   /** Sends a device-TLB invalidation, which later COMPLETION_WAITs wait for. AMD-Vi §2.4.4, §2.5.8. */
-  #toDevice(device: number, pasid: number, w2: number, w3: number, address: number): void {
+  #toDevice(device: number, pasid: number, w2: number, w3: number): void {
+    this.#showHead();
+    const head = this.#head;
     const invalidation: DeviceTlbInvalidation = { pasid, ...rangeOf(w2, w3), global: false };
     const timeout = TIMEOUTS[this.#ports.registers.get("CONTROL", "InvTimeOut")] as number;
     const generation = this.#generation;
@@ -198,7 +234,7 @@ export class CommandBuffer {
       if (generation !== this.#generation) return;
       if (outcome === "timed-out") {
         // Without a time-out it is waited for until software restarts the buffer.
-        if (timeout !== TIMEOUTS[0]) this.#stop(EventCode.IotlbTimeout, 0, address, device);
+        if (timeout !== TIMEOUTS[0]) this.#stop(EventCode.IotlbTimeout, 0, head, device);
         return;
       }
       this.#outstanding--;
@@ -227,8 +263,9 @@ export class CommandBuffer {
     request.access = Access.Read;
     const first = (w2 >>> 12) + w3 * 0x10_0000;
     for (let i = 0; i <= w0 >>> 24; i++) {
-      if ((w2 & PREFETCH_INVALIDATES) !== 0) invalidation.pages(entry.domain, request.pasid, first + i, 0, false);
-      request.page = (first + i) % 2 ** 52;
+      const page = (first + i) % 2 ** 52;
+      if ((w2 & PREFETCH_INVALIDATES) !== 0) invalidation.pages(entry.domain, request.pasid, page | 0, Math.floor(page / 0x1_0000_0000), 0, false);
+      request.page = page;
       translator.translate(request, this.#prefetched);
     }
   }
@@ -244,12 +281,20 @@ export class CommandBuffer {
   }
 }
 
-/** The range that a command's address names: with S, its lowest 0 from bit 12 up gives the size, and past bit 51 it is everything. AMD-Vi §2.4.3. */
+/** log2 of the pages that a command's address names: with S, its lowest 0 from bit 12 up gives it, and past bit 51 it is everything. AMD-Vi §2.4.3. */
+const orderOf = (w2: number, w3: number): number => {
+  if ((w2 & SIZED) === 0) return 0;
+  const zeros = ~((w2 >>> 12) | (w3 << 20));
+  if (zeros !== 0) return 32 - Math.clz32(zeros & -zeros);
+  // As far as bit 50 of the address: of its bits 63:44 seven.
+  const above = ~(w3 >>> 12) & 0x7f;
+  return above === 0 ? EVERYTHING : 64 - Math.clz32(above & -above);
+};
+
+/** The same as a range for device-TLBs. */
 const rangeOf = (w2: number, w3: number): { readonly page: number; readonly sizeShift: number } => {
+  const order = orderOf(w2, w3);
+  if (order === EVERYTHING) return { page: 0, sizeShift: 64 };
   const page = (w2 >>> 12) + w3 * 0x10_0000;
-  if ((w2 & SIZED) === 0) return { page, sizeShift: 12 };
-  let ones = 0;
-  while (ones < 40 && Math.floor(page / 2 ** ones) % 2 === 1) ones++;
-  if (ones >= 39) return { page: 0, sizeShift: 64 };
-  return { page: page - (page % 2 ** (ones + 1)), sizeShift: 13 + ones };
+  return { page: page - (page % 2 ** order), sizeShift: 12 + order };
 };

@@ -2,15 +2,15 @@ import type { AmdInterruptFields } from "@iommu-lab/interrupt-remap/amd";
 import type { HostTable } from "./host-walker.ts";
 import type { GuestTable } from "./guest-walker.ts";
 
+const NOT_CACHED = -1;
+
 /**
  * A device table entry in the form translation uses. Reused: never keep one across an invalidation. AMD-Vi §2.2.2.
  */
 export class DeviceEntry implements HostTable, GuestTable {
-  /** May be used from the cache. */
-  cached = false;
+  /** The invalidation of everything since which it may be used from the cache; or `NOT_CACHED`. */
+  cachedSince = NOT_CACHED;
   deviceId = 0;
-  /** Requests without PASID are translated by the host table alone: nothing else in the entry can stop them. */
-  plain = false;
   /** V: the DMA half counts. */
   valid = false;
   /** Why the DMA half may not be used, an `EntryFault`. */
@@ -22,6 +22,8 @@ export class DeviceEntry implements HostTable, GuestTable {
   domain = 0;
   /** `Access` bits of IR and IW. */
   rights = 0;
+  /** The same with execute requests, which are reads. */
+  allowed = 0;
   hostLevels = 0;
   hostTable = 0;
   hostAccessed = false;
@@ -52,6 +54,11 @@ export class DeviceEntry implements HostTable, GuestTable {
   /** The PASID that `guestSpace` belongs to. */
   guestPasid = -1;
   guestSpace = 0;
+  /** Of the last request that tables translated: the epoch in which it was, its PASID, the tag of its translation, and whether of guest tables. */
+  recentEpoch = -1;
+  recentPasid = -1;
+  recentSpace = 0;
+  recentGuest = false;
   readonly interrupt: AmdInterruptFields = {
     valid: false,
     control: 0,
@@ -65,6 +72,12 @@ export class DeviceEntry implements HostTable, GuestTable {
     lint0Pass: false,
     lint1Pass: false,
   };
+
+  /** It may not be used from the cache any more. */
+  forget(): void {
+    this.cachedSince = NOT_CACHED;
+    this.recentEpoch = -1;
+  }
 }
 
 /** What is wrong with half a device table entry: it is ILLEGAL_DEV_TABLE_ENTRY, with RZ for reserved bits. */

@@ -1,8 +1,8 @@
-import type { CachePolicy, ExplanationSink } from "@iommu-lab/pci-bus";
+import { Access, type CachePolicy, type ExplanationSink } from "@iommu-lab/pci-bus";
 import { DEVICE_TABLE_ENTRY } from "../layouts/index.ts";
 import type { AmdCapabilities } from "./capabilities.ts";
 import { DeviceEntry, EntryFault } from "./device-entry.ts";
-import { ENTRY_WORDS, hostLevelsOf, reservedInEntry } from "./device-rules.ts";
+import { ENTRY_WORDS, reservedInEntry } from "./device-rules.ts";
 import { explainRule, explainStructure } from "./explain.ts";
 import { pageIn, type TableMemory } from "./table-memory.ts";
 
@@ -33,7 +33,6 @@ export class DeviceTable {
   readonly #reserved: Int32Array;
   readonly #accessedSupported: boolean;
   readonly #dirtySupported: boolean;
-  readonly #hostLevels: number;
   readonly #guestLevels: number;
   readonly #gcr3Levels: number;
   readonly #policy: CachePolicy;
@@ -44,6 +43,8 @@ export class DeviceTable {
   /** Devices with a cached entry, oldest first, for replacement. */
   readonly #order = new Uint16Array(REALISTIC_ENTRIES);
   #count = 0;
+  /** Raised by the invalidation of everything: entries cached before are not found. */
+  #generation = 0;
 
   constructor(memory: TableMemory, capabilities: AmdCapabilities, policy: CachePolicy) {
     const { efr, npCache } = capabilities;
@@ -51,23 +52,21 @@ export class DeviceTable {
     this.#reserved = reservedInEntry(capabilities);
     this.#accessedSupported = efr.HASup === 1;
     this.#dirtySupported = efr.HDSup === 1;
-    this.#hostLevels = hostLevelsOf(capabilities);
     this.#guestLevels = 4 + efr.GATS;
     this.#gcr3Levels = 1 + efr.GLXSup;
     this.#policy = policy;
     this.#keepInvalid = policy === "adversarial" && npCache;
   }
 
-  /** The entry of a device if it is cached. */
-  cached(deviceId: number): DeviceEntry | undefined {
-    const slot = this.#slots[deviceId];
-    return slot?.cached ? slot : undefined;
+  /** What is known of a device: its fields say whether it still counts. */
+  slotOf(deviceId: number): DeviceEntry | undefined {
+    return this.#slots[deviceId];
   }
 
   /** The entry of a device; undefined, with `failure` set, when there is none to read. */
   find(deviceId: number, explain?: ExplanationSink): DeviceEntry | undefined {
     const slot = this.#slots[deviceId];
-    if (slot?.cached) {
+    if (slot?.cachedSince === this.#generation) {
       this.hits++;
       if (explain !== undefined) explainRule(explain, "device table entry cache", "A cached device table entry is used without reading memory", "AMD-Vi §2.4.2", "hit");
       return slot;
@@ -100,20 +99,19 @@ export class DeviceTable {
 
   /** INVALIDATE_DEVTAB_ENTRY. */
   invalidate(deviceId: number): void {
-    const slot = this.#slots[deviceId];
-    if (slot !== undefined) slot.cached = false;
+    this.#slots[deviceId]?.forget();
   }
 
   invalidateAll(): void {
-    for (const slot of this.#slots) if (slot !== undefined) slot.cached = false;
+    this.#generation++;
   }
 
   #keep(entry: DeviceEntry): void {
-    entry.cached = true;
+    entry.cachedSince = this.#generation;
     if (this.#policy !== "realistic") return;
     const at = this.#count++ % REALISTIC_ENTRIES;
     const old = this.#slots[this.#order[at] as number]; // at is below the length
-    if (this.#count > REALISTIC_ENTRIES && old !== undefined && old !== entry) old.cached = false;
+    if (this.#count > REALISTIC_ENTRIES && old !== undefined && old !== entry) old.forget();
     this.#order[at] = entry.deviceId;
   }
 
@@ -123,10 +121,12 @@ export class DeviceTable {
     const w2 = words[at + 2] as number;
     const w3 = words[at + 3] as number;
     entry.epoch = -1;
+    entry.recentEpoch = -1;
     entry.valid = (w0 & VALID) !== 0;
     entry.translates = (w0 & 2) !== 0;
     entry.domain = w2 & 0xffff;
     entry.rights = (w1 >>> 29) & 3;
+    entry.allowed = entry.rights | ((entry.rights & Access.Read) << 2);
     entry.hostLevels = (w0 >>> 9) & 7;
     entry.hostTable = pageIn(w0, w1);
     // HAD is ignored as far as it is not supported; 2 is reserved, and nothing is written then.
@@ -161,7 +161,6 @@ export class DeviceTable {
     interrupt.lint0Pass = (w5 & (1 << 30)) !== 0;
     interrupt.lint1Pass = (w5 & (1 << 31)) !== 0;
     entry.dmaFault = entry.valid ? this.#judgeDma(entry, words, at) : EntryFault.None;
-    entry.plain = entry.valid && entry.dmaFault === EntryFault.None && entry.translates && entry.hostLevels > 0 && entry.hostLevels <= this.#hostLevels && !(entry.guest && entry.guestForPlain);
     entry.interruptFault = interrupt.valid && this.#anyReserved(words, at, 4) ? EntryFault.Reserved : EntryFault.None;
   }
 

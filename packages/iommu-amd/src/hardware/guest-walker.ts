@@ -4,7 +4,7 @@ import type { AmdCapabilities } from "./capabilities.ts";
 import { explainStructure } from "./explain.ts";
 import { indexAt, type HostTable, type HostWalker } from "./host-walker.ts";
 import type { PagingStructureCache } from "./paging-structure-cache.ts";
-import { addressBitsAbove, highOf, pageIn, type TableMemory } from "./table-memory.ts";
+import { addressBitsAbove, type TableMemory } from "./table-memory.ts";
 import { FAULT_TEXT, WalkFault } from "./walk-fault.ts";
 
 const PRESENT = 1;
@@ -73,8 +73,12 @@ export class GuestWalker {
   readonly #pasids: number;
   readonly #noExecute: boolean;
   readonly #alwaysUser: number;
+  /**
+   * The table at hand: guest-physical page number, -1 where only the host page is known, and host page number. Fields, since as
+   * arguments numbers past int32 would be allocated.
+   */
+  #guestTable = -1;
   #hostTable = 0;
-  #guestPage = 0;
 
   constructor(memory: TableMemory, { efr, physicalAddressWidth }: AmdCapabilities, host: HostWalker, structures: PagingStructureCache, control: Readonly<GuestControl>) {
     this.#memory = memory;
@@ -109,24 +113,23 @@ export class GuestWalker {
     let level = levels;
     let gathered = WRITABLE | USER;
     let executable = true;
-    let guestTable = -1;
     const known = this.#structures.find(space, low, high, levels);
     if (known !== 0) {
       level = known;
+      this.#guestTable = -1;
       this.#hostTable = this.#structures.table;
       gathered = this.#structures.rights & (WRITABLE | USER);
       executable = (this.#structures.rights & 1) !== 0;
     } else {
       const fault = this.#root(stage, pasid, explain);
       if (fault !== WalkFault.None) return fault;
-      guestTable = this.#guestPage;
     }
     for (;;) {
+      const table = this.#hostTable;
       const index = indexAt(low, high, level);
-      const words = memory.wordsOf(this.#hostTable);
-      const address = this.#hostTable * 4096 + 8 * index;
-      if (words === undefined) return this.#cannotRead(`guest entry, level ${level}`, address, explain);
-      const at = memory.wordOf(this.#hostTable) + 2 * index;
+      const words = memory.wordsOf(table);
+      if (words === undefined) return this.#cannotRead(`guest entry, level ${level}`, table, index, explain);
+      const at = memory.wordOf(table) + 2 * index;
       const first = words[at] as number; // a page has 512 entries
       const second = words[at + 1] as number;
       this.reads++;
@@ -134,18 +137,21 @@ export class GuestWalker {
       gathered &= first | this.#alwaysUser;
       if (this.#noExecute && (second & NO_EXECUTE) !== 0) executable = false;
       const fault = this.#judge(first, second, level, gathered, executable, access, privileged);
-      if (explain !== undefined) explainStructure(explain, GUEST_PTE, `guest entry, level ${level}`, address, words, at, RULES[fault] as string, "AMD-Vi §2.2.3", fault === 0 ? (isPage ? "page" : "next level") : (FAULT_TEXT[fault] as string));
+      if (explain !== undefined) explainStructure(explain, GUEST_PTE, `guest entry, level ${level}`, table * 4096 + 8 * index, words, at, RULES[fault] as string, "AMD-Vi §2.2.3", fault === 0 ? (isPage ? "page" : "next level") : (FAULT_TEXT[fault] as string));
       if (fault !== WalkFault.None) return fault;
-      if (isPage) return this.#finish(stage, first, second, level, low, gathered, executable, address, guestTable, access, write, explain);
+      if (isPage) {
+        this.#take(first, second, level, low, gathered, executable);
+        return this.#finish(stage, first, table, index, access, write && (gathered & WRITABLE) !== 0, explain);
+      }
       if ((first & ACCESSED) === 0) {
-        const denied = this.#writeFlags(stage, address, guestTable, first | ACCESSED, explain);
+        const denied = this.#writeFlags(stage, table, index, first | ACCESSED, explain);
         if (denied !== 0) return denied;
       }
-      guestTable = pageIn(first, second);
+      this.#follow(first, second);
       level--;
-      const unreachable = nested ? this.#locate(stage, guestTable, explain) : this.#direct(guestTable);
+      const unreachable = nested ? this.#locate(stage, explain) : this.#direct();
       if (unreachable !== 0) return unreachable;
-      if (space !== 0) this.#structures.insert(space, low, high, level, this.#hostTable, gathered | (executable ? 1 : 0));
+      if (space !== 0 && level <= this.#structures.keptLevels) this.#structures.insert(space, low, high, level, this.#hostTable, gathered | (executable ? 1 : 0));
     }
   }
 
@@ -154,30 +160,29 @@ export class GuestWalker {
     if (pasid >= this.#pasids || pasid >= 2 ** (9 * stage.gcr3Levels)) return WalkFault.NotPresent;
     const memory = this.#memory;
     const nested = stage.hostLevels !== 0;
-    let pointer = stage.gcr3Table;
+    this.#guestTable = stage.gcr3Table;
     for (let level = stage.gcr3Levels; level > 0; level--) {
-      const fault = nested && this.#control.guestPointers ? this.#locate(stage, pointer, explain) : this.#direct(pointer);
+      const fault = nested && this.#control.guestPointers ? this.#locate(stage, explain) : this.#direct();
       if (fault !== WalkFault.None) return fault;
+      const table = this.#hostTable;
       const index = (pasid >>> (9 * (level - 1))) & 511;
-      const address = this.#hostTable * 4096 + 8 * index;
-      const words = memory.wordsOf(this.#hostTable);
-      if (words === undefined) return this.#cannotRead(`GCR3 entry, level ${level}`, address, explain);
-      const at = memory.wordOf(this.#hostTable) + 2 * index;
+      const words = memory.wordsOf(table);
+      if (words === undefined) return this.#cannotRead(`GCR3 entry, level ${level}`, table, index, explain);
+      const at = memory.wordOf(table) + 2 * index;
       const first = words[at] as number; // a page has 512 entries
       const second = words[at + 1] as number;
       this.reads++;
       const wrong = (first & PRESENT) === 0 ? WalkFault.NotPresent : (first & GCR3_LOW_RESERVED) !== 0 || (second & GCR3_HIGH_RESERVED) !== 0 ? WalkFault.Reserved : WalkFault.None;
-      if (explain !== undefined) explainStructure(explain, GCR3_ENTRY, `GCR3 entry, level ${level}`, address, words, at, "V=1 and reserved bits are 0", "AMD-Vi §2.2.3", FAULT_TEXT[wrong]);
+      if (explain !== undefined) explainStructure(explain, GCR3_ENTRY, `GCR3 entry, level ${level}`, table * 4096 + 8 * index, words, at, "V=1 and reserved bits are 0", "AMD-Vi §2.2.3", FAULT_TEXT[wrong]);
       if (wrong !== WalkFault.None) return wrong;
-      pointer = pageIn(first, second);
+      this.#follow(first, second);
     }
-    this.#guestPage = pointer;
-    return nested ? this.#locate(stage, pointer, explain) : this.#direct(pointer);
+    return nested ? this.#locate(stage, explain) : this.#direct();
   }
 
-  #cannotRead(structure: string, address: number, explain?: ExplanationSink): number {
-    this.unreadable = address;
-    explain?.step({ structure, address, rule: "A table is in memory", section: "AMD-Vi §2.5.5", outcome: FAULT_TEXT[WalkFault.Unreadable] });
+  #cannotRead(structure: string, table: number, index: number, explain?: ExplanationSink): number {
+    this.unreadable = table * 4096 + 8 * index;
+    explain?.step({ structure, address: this.unreadable, rule: "A table is in memory", section: "AMD-Vi §2.5.5", outcome: FAULT_TEXT[WalkFault.Unreadable] });
     return WalkFault.Unreadable;
   }
 
@@ -191,59 +196,78 @@ export class GuestWalker {
     return (access & Access.Execute) !== 0 && !executable ? WalkFault.Permission : WalkFault.None;
   }
 
-  #direct(page: number): number {
-    this.#hostTable = page;
+  /** The table that an entry leads to: stored here, since as a result of a function its page might be allocated. */
+  #follow(first: number, second: number): void {
+    const above = second & 0xf_ffff;
+    this.#guestTable = above < 0x400 ? (above << 20) | (first >>> 12) : above * 0x10_0000 + (first >>> 12);
+  }
+
+  #direct(): number {
+    this.#hostTable = this.#guestTable;
     return WalkFault.None;
   }
 
-  /** Finds the host page of a guest-physical table. */
-  #locate(stage: Readonly<GuestTable>, guestTable: number, explain?: ExplanationSink): number {
-    const fault = this.#host.walk(stage, guestTable | 0, highOf(guestTable), Access.Read, false, explain);
-    if (fault !== WalkFault.None) return this.#nested(fault, guestTable, false);
+  /** Finds the host page of the guest-physical table. Its high bits are taken here: as an argument of a function the page might be allocated. */
+  #locate(stage: Readonly<GuestTable>, explain?: ExplanationSink): number {
+    const page = this.#guestTable;
+    const fault = this.#host.walk(stage, page | 0, page >= 0x1_0000_0000 ? Math.floor(page / 0x1_0000_0000) | 0 : 0, Access.Read, false, explain);
+    if (fault !== WalkFault.None) {
+      this.nestedPage = page;
+      return this.#nested(fault, false);
+    }
     this.#hostTable = this.#host.page;
     return WalkFault.None;
   }
 
-  #nested(fault: number, page: number, write: boolean): number {
+  /** The host table refuses `nestedPage`. */
+  #nested(fault: number, write: boolean): number {
     this.nestedFault = true;
-    this.nestedPage = page;
     this.nestedWrite = write;
     this.unreadable = this.#host.unreadable;
     return fault;
   }
 
-  /** Sets accessed and dirty bits in an entry. The host table must let its page be written. */
-  #writeFlags(stage: Readonly<GuestTable>, address: number, guestTable: number, value: number, explain?: ExplanationSink): number {
+  /** Sets accessed and dirty bits in an entry of the table at hand. The host table must let its page be written. */
+  #writeFlags(stage: Readonly<GuestTable>, table: number, index: number, value: number, explain?: ExplanationSink): number {
     if (stage.hostLevels !== 0) {
-      if (guestTable < 0) return NEEDS_GUEST_TABLE;
-      const fault = this.#host.walk(stage, guestTable | 0, highOf(guestTable), Access.Read | Access.Write, true, explain);
-      if (fault !== WalkFault.None) return this.#nested(fault, guestTable, true);
+      const page = this.#guestTable;
+      if (page < 0) return NEEDS_GUEST_TABLE;
+      const fault = this.#host.walk(stage, page | 0, page >= 0x1_0000_0000 ? Math.floor(page / 0x1_0000_0000) | 0 : 0, Access.Read | Access.Write, true, explain);
+      if (fault !== WalkFault.None) {
+        this.nestedPage = page;
+        return this.#nested(fault, true);
+      }
     }
-    this.#memory.write32(address, value);
+    this.#memory.write32(table * 4096 + 8 * index, value);
     return WalkFault.None;
   }
 
-  #finish(stage: Readonly<GuestTable>, first: number, second: number, level: number, low: number, gathered: number, executable: boolean, address: number, guestTable: number, access: Access, write: boolean, explain?: ExplanationSink): number {
+  /** Takes the page that the guest's tables end in. */
+  #take(first: number, second: number, level: number, low: number, gathered: number, executable: boolean): void {
     const pages = 9 * (level - 1);
-    const entry = pageIn(first, second);
-    const guestPage = pages === 0 ? entry : entry - (entry % 2 ** pages) + (low & (2 ** pages - 1));
+    const above = second & 0xf_ffff;
+    // As in `#follow`.
+    const entry = above < 0x400 ? (above << 20) | (first >>> 12) : above * 0x10_0000 + (first >>> 12);
     const rights = Access.Read | ((gathered & WRITABLE) !== 0 ? Access.Write : 0) | (executable ? Access.Execute : 0);
     this.supervisorRights = rights;
     this.userRights = (gathered & USER) !== 0 ? rights : 0;
     this.shift = 12 + pages;
-    this.page = guestPage;
+    this.page = pages === 0 ? entry : entry - (entry % 2 ** pages) + (low & (2 ** pages - 1));
     this.hostLeaf = 0;
-    const writes = write && (gathered & WRITABLE) !== 0;
+  }
+
+  /** Sends the page that was taken through the host table, and sets what the entry lacks of accessed and dirty bits. @param writes a write that the tables allow */
+  #finish(stage: Readonly<GuestTable>, first: number, table: number, index: number, access: Access, writes: boolean, explain?: ExplanationSink): number {
     let hostClean = false;
     if (stage.hostLevels !== 0) {
-      const fault = this.#nest(stage, guestPage, access, writes, explain);
+      const fault = this.#nest(stage, access, writes, explain);
       if (fault !== WalkFault.None) return fault;
       hostClean = this.#host.clean;
     }
     const dirty = writes && !this.#control.keepsClean ? DIRTY : 0;
     const wanted = first | ACCESSED | dirty;
     if (wanted !== first) {
-      const denied = this.#writeFlags(stage, address, guestTable, wanted, explain);
+      const denied = this.#writeFlags(stage, table, index, wanted, explain);
       if (denied !== 0) return denied;
     }
     this.clean = hostClean || (!this.#control.keepsClean && (wanted & DIRTY) === 0);
@@ -251,11 +275,15 @@ export class GuestWalker {
   }
 
   /** Sends the guest table's result through the host table. */
-  #nest(stage: Readonly<GuestTable>, page: number, access: Access, writes: boolean, explain?: ExplanationSink): number {
+  #nest(stage: Readonly<GuestTable>, access: Access, writes: boolean, explain?: ExplanationSink): number {
     const host = this.#host;
+    const { page } = this;
     const wanted = (access & (Access.Read | Access.Write)) | ((access & Access.Execute) !== 0 ? Access.Read : 0);
-    const fault = host.walk(stage, page | 0, highOf(page), wanted, writes, explain);
-    if (fault !== WalkFault.None) return this.#nested(fault, page, (access & Access.Write) !== 0);
+    const fault = host.walk(stage, page | 0, page >= 0x1_0000_0000 ? Math.floor(page / 0x1_0000_0000) | 0 : 0, wanted, writes, explain);
+    if (fault !== WalkFault.None) {
+      this.nestedPage = page;
+      return this.#nested(fault, (access & Access.Write) !== 0);
+    }
     const rights = host.rights | ((host.rights & Access.Read) !== 0 ? Access.Execute : 0);
     this.userRights &= rights;
     this.supervisorRights &= rights;

@@ -55,13 +55,14 @@ export class HostWalker {
   reads = 0;
   readonly #memory: TableMemory;
   readonly #structures: PagingStructureCache;
-  readonly #addressReserved: number;
+  /** Reserved bits of an entry that leads to a table, in its high word: address bits above PAsize too. */
+  readonly #directoryReserved: number;
   readonly #pageLimit: number;
 
   constructor(memory: TableMemory, physicalAddressWidth: number, structures: PagingStructureCache) {
     this.#memory = memory;
     this.#structures = structures;
-    this.#addressReserved = addressBitsAbove(physicalAddressWidth);
+    this.#directoryReserved = PDE_RESERVED | addressBitsAbove(physicalAddressWidth);
     this.#pageLimit = 2 ** (physicalAddressWidth - 12);
   }
 
@@ -77,79 +78,97 @@ export class HostWalker {
     const levels = stage.hostLevels;
     if (prefix(low, high, levels) !== 0) return WalkFault.Level;
     const memory = this.#memory;
+    const structures = this.#structures;
     const space = stage.hostSpace;
     let table = stage.hostTable;
     let level = levels;
     let rights = READ_WRITE;
-    const known = this.#structures.find(space, low, high, levels);
+    const known = space === 0 ? 0 : structures.find(space, low, high, levels);
     if (known !== 0) {
       level = known;
-      table = this.#structures.table;
-      rights = this.#structures.rights;
+      table = structures.table;
+      rights = structures.rights;
       // Of a cached directory entry the rights are judged as if it were read.
       if ((access & ~rights) !== 0) return WalkFault.Permission;
     }
     for (;;) {
       const index = indexAt(low, high, level);
       const words = memory.wordsOf(table);
-      if (words === undefined) {
-        this.unreadable = table * 4096 + 8 * index;
-        explain?.step({ structure: `host entry, level ${level}`, address: this.unreadable, rule: "A table is in memory", section: "AMD-Vi §2.5.5", outcome: FAULT_TEXT[WalkFault.Unreadable] });
-        return WalkFault.Unreadable;
-      }
+      if (words === undefined) return this.#cannotRead(table, index, level, explain);
       const at = memory.wordOf(table) + 2 * index;
       const first = words[at] as number; // a page has 512 entries
       const second = words[at + 1] as number;
       this.reads++;
       const next = (first >>> 9) & 7;
-      const isPage = next === 0 || next === SIZED;
       rights &= second >>> RIGHTS_SHIFT;
-      const fault = this.#judge(first, second, level, next, isPage, rights, access, low, high);
-      if (explain !== undefined) explainStructure(explain, isPage ? HOST_PTE : HOST_PDE, `host entry, level ${level}`, table * 4096 + 8 * index, words, at, RULES[fault] as string, "AMD-Vi §2.2.3", fault === 0 ? (isPage ? "page" : "next level") : (FAULT_TEXT[fault] as string));
+      const fault = this.#judge(first, second, level, next, rights, access, low, high);
+      if (explain !== undefined) explainEntry(explain, level, table * 4096 + 8 * index, words, at, fault, isPage(next));
       if (fault !== WalkFault.None) return fault;
-      if (isPage) return this.#finish(stage, first, second, level, next, low, high, rights, table * 4096 + 8 * index, write);
+      if (isPage(next)) return this.#take(stage, first, second, level, low, high, rights, table, index, write);
       if (stage.hostAccessed && (first & ACCESSED) === 0) memory.write32(table * 4096 + 8 * index, first | ACCESSED);
       table = pageIn(first, second);
       level = next;
-      if (space !== 0) this.#structures.insert(space, low, high, level, table, rights);
+      if (space !== 0 && level <= structures.keptLevels) structures.insert(space, low, high, level, table, rights);
     }
   }
 
-  /** PR, reserved bits, rights, level: the order of AMD-Vi §2.5.3. */
-  #judge(first: number, second: number, level: number, next: number, isPage: boolean, rights: number, access: Access, low: number, high: number): number {
-    if ((first & PRESENT) === 0) return WalkFault.NotPresent;
-    if ((second & (isPage ? PTE_RESERVED : PDE_RESERVED)) !== 0) return WalkFault.Reserved;
-    if (!isPage && (second & this.#addressReserved) !== 0) return WalkFault.Reserved;
-    if ((access & ~rights) !== 0 || rights === 0) return WalkFault.Permission;
-    if (isPage) return level > LEAF_LEVELS ? WalkFault.Level : WalkFault.None;
-    if (next >= level) return WalkFault.Level;
-    return next < level - 1 && skipped(low, high, next, level) ? WalkFault.Level : WalkFault.None;
+  #cannotRead(table: number, index: number, level: number, explain: ExplanationSink | undefined): number {
+    this.unreadable = table * 4096 + 8 * index;
+    explain?.step({ structure: `host entry, level ${level}`, address: this.unreadable, rule: "A table is in memory", section: "AMD-Vi §2.5.5", outcome: FAULT_TEXT[WalkFault.Unreadable] });
+    return WalkFault.Unreadable;
   }
 
-  #finish(stage: Readonly<HostTable>, first: number, second: number, level: number, next: number, low: number, high: number, rights: number, address: number, write: boolean): number {
+  /** PR, reserved bits, rights, level: the order of AMD-Vi §2.5.3. */
+  #judge(first: number, second: number, level: number, next: number, rights: number, access: Access, low: number, high: number): number {
+    if ((first & PRESENT) === 0) return WalkFault.NotPresent;
+    if (isPage(next)) {
+      if ((second & PTE_RESERVED) !== 0) return WalkFault.Reserved;
+      if ((access & ~rights) !== 0 || rights === 0) return WalkFault.Permission;
+      return level > LEAF_LEVELS ? WalkFault.Level : WalkFault.None;
+    }
+    if ((second & this.#directoryReserved) !== 0) return WalkFault.Reserved;
+    if ((access & ~rights) !== 0 || rights === 0) return WalkFault.Permission;
+    if (next === level - 1) return WalkFault.None;
+    return next >= level || skipped(low, high, next, level) ? WalkFault.Level : WalkFault.None;
+  }
+
+  /** Takes the page that was found. Its entry is given by table and index: its address, a large number, would be allocated. */
+  #take(stage: Readonly<HostTable>, first: number, second: number, level: number, low: number, high: number, rights: number, table: number, index: number, write: boolean): number {
     let pages = 9 * (level - 1);
-    if (next === SIZED) {
+    if (((first >>> 9) & 7) === SIZED) {
       const bits = sizeBits(first, second);
       // Strictly between the level's own size and that of the next level.
       if (bits <= pages || bits >= pages + 9) return WalkFault.Level;
       pages = bits;
     }
     const entry = pageIn(first, second);
-    const base = pages === 0 ? entry : entry - (entry % 2 ** pages);
-    this.page = pages === 0 ? base : base + inside(low, high, pages);
+    if (pages === 0) {
+      this.page = entry;
+      this.shift = 12;
+    } else {
+      const base = entry - (entry % 2 ** pages);
+      this.page = base + inside(low, high, pages);
+      // Of a page that only begins below PAsize the part asked for is all that holds.
+      this.shift = base + 2 ** pages > this.#pageLimit ? 12 : 12 + pages;
+    }
     if (this.page >= this.#pageLimit) return WalkFault.Reserved;
-    // Of a page that only begins below PAsize the part asked for is all that holds.
-    this.shift = base + 2 ** pages > this.#pageLimit ? 12 : 12 + pages;
     this.rights = rights;
     this.leaf = second;
     this.clean = false;
     if (!stage.hostAccessed) return WalkFault.None;
     const wanted = first | ACCESSED | (stage.hostDirty && write && (rights & 2) !== 0 ? DIRTY : 0);
-    if (wanted !== first) this.#memory.write32(address, wanted);
+    if (wanted !== first) this.#memory.write32(table * 4096 + 8 * index, wanted);
     this.clean = stage.hostDirty && (wanted & DIRTY) === 0;
     return WalkFault.None;
   }
 }
+
+/** Whether an entry with this Next Level maps a page. */
+const isPage = (next: number): boolean => next === 0 || next === SIZED;
+
+const explainEntry = (explain: ExplanationSink, level: number, address: number, words: Uint32Array, at: number, fault: number, page: boolean): void => {
+  explainStructure(explain, page ? HOST_PTE : HOST_PDE, `host entry, level ${level}`, address, words, at, RULES[fault] as string, "AMD-Vi §2.2.3", fault === 0 ? (page ? "page" : "next level") : (FAULT_TEXT[fault] as string));
+};
 
 /** log2 of the 4 KiB pages that a size code names: its lowest 0 bit counts too. 41 or more when there is none. */
 const sizeBits = (first: number, second: number): number => {

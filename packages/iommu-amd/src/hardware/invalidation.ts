@@ -1,7 +1,6 @@
 import type { AmdInterruptRemapper } from "@iommu-lab/interrupt-remap/amd";
 import { NO_PASID } from "@iommu-lab/pci-bus";
 import { NO_TAG } from "./address-space-ids.ts";
-import { highOf } from "./table-memory.ts";
 import type { Translator } from "./translator.ts";
 
 /** log2 of the pages of the whole address space. */
@@ -24,8 +23,9 @@ export class Invalidation {
   /**
    * INVALIDATE_IOMMU_PAGES: 2^`mask` pages around a page. Without a PASID (GN=0) the host translations of the domain go; since
    * translations of guests may rest on them, those go altogether.
+   * @param low bits 31:0 of the page number; @param high the 20 bits above
    */
-  pages(domain: number, pasid: number, page: number, mask: number, directories: boolean): void {
+  pages(domain: number, pasid: number, low: number, high: number, mask: number, directories: boolean): void {
     const { spaces } = this.#translator;
     const tag = pasid === NO_PASID ? NO_TAG : pasid;
     if (mask >= ALL_PAGES && directories) {
@@ -33,7 +33,7 @@ export class Invalidation {
       else spaces.invalidateTag(domain, tag);
       return;
     }
-    this.#translator.invalidatePages(domain, tag, page | 0, highOf(page), Math.min(mask, ALL_PAGES), directories);
+    this.#translator.invalidatePages(domain, tag, low, high, mask, directories);
     if (tag === NO_TAG) spaces.invalidatePasidsOf(domain);
   }
 

@@ -157,7 +157,9 @@ export class AmdIommu implements AmdIommuInterface {
 
   /** What has happened since power-on; performance counters select from it. */
   get totals(): CounterTotals & { readonly requests: number; readonly events: number } {
-    const { requests, untranslated, pretranslated, excluded, aborted, lookups, misses, devices, hostReads, guestReads } = this.#translator;
+    const { requests, lookups, misses, devices, hostReads, guestReads } = this.#translator;
+    const { untranslated, pretranslated, excluded } = this.#translator.tableless;
+    const { aborted } = this.#translator.faults;
     const { commands, invalidations } = this.#commands;
     const { smis, blockedSmis } = this.#interrupts;
     return {
@@ -222,6 +224,11 @@ export class AmdIommu implements AmdIommuInterface {
   /** After software's write to a register. Those that the hardware owns at the moment keep their value. */
   #written(register: Register, oldWords: Uint32Array, newWords: Uint32Array): void {
     const { name } = register;
+    // The one that is written all the time, and always by software.
+    if (name === "CMD_TAIL") {
+      this.#commands.process();
+      return;
+    }
     if (this.#owns(name) || (name.startsWith("SMI_FILTER") && register.layout.get.SmiFLock?.(oldWords) === 1)) {
       this.#file.restore(register, oldWords);
       return;
@@ -230,16 +237,13 @@ export class AmdIommu implements AmdIommuInterface {
       case "CONTROL":
         this.#controlWritten();
         break;
-      case "CMD_TAIL":
-        this.#commands.process();
-        break;
       case "CMD_BASE":
         this.#file.set("CMD_HEAD", "Ptr", 0);
         this.#file.set("CMD_TAIL", "Ptr", 0);
         break;
       case "EXCL_BASE":
       case "EXCL_LIMIT":
-        this.#translator.ranges.update(this.#file, this.#snp);
+        this.#rangesWritten();
         break;
       default:
         this.#otherWritten(name, newWords[0] as number); // two words
@@ -248,7 +252,7 @@ export class AmdIommu implements AmdIommuInterface {
 
   #otherWritten(name: string, word: number): void {
     if (name.startsWith("DEV_TAB")) this.#tablesWritten();
-    else if (name.startsWith("MARC")) this.#translator.ranges.update(this.#file, this.#snp);
+    else if (name.startsWith("MARC")) this.#rangesWritten();
     else if (name.startsWith("MSI")) this.#mirror.written(name, word);
     else for (const log of [this.#eventLog, this.#pprLog, this.#gaLog]) log.baseWritten(name);
   }
@@ -263,17 +267,22 @@ export class AmdIommu implements AmdIommuInterface {
     const bit = (field: string): boolean => file.get("CONTROL", field) === 1;
     const enabled = bit("IommuEn");
     const { guestControl, devices, ranges } = this.#translator;
-    this.#translator.enabled = enabled;
     guestControl.enabled = bit("GTEn");
     guestControl.guestPointers = bit("GCR3TRPMode");
     guestControl.keepsClean = bit("GDUpdateDis");
     devices.segmentBits = Math.min(file.get("CONTROL", "DevTblSegEn"), this.capabilities.efr.DevTblSegSup);
     ranges.update(file, this.#snp);
+    this.#translator.configure(enabled);
     this.#interrupts.update();
     this.#eventLog.update(enabled);
     this.#pprLog.update(enabled);
     this.#gaLog.update(enabled);
     this.#commands.update(enabled);
+  }
+
+  #rangesWritten(): void {
+    this.#translator.ranges.update(this.#file, this.#snp);
+    this.#translator.configure(this.#translator.enabled);
   }
 
   #tablesWritten(): void {

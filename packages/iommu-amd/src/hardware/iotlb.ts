@@ -35,9 +35,9 @@ export interface TranslationCache {
 }
 
 /** A page number without its low `bits`: bits 31:0 of what is left. */
-export const prefixLow = (low: number, high: number, bits: number): number => (bits === 0 ? low : bits < 32 ? (low >>> bits) | (high << (32 - bits)) : high >>> (bits - 32));
+const prefixLow = (low: number, high: number, bits: number): number => (bits === 0 ? low : bits < 32 ? (low >>> bits) | (high << (32 - bits)) : high >>> (bits - 32));
 /** The bits above. */
-export const prefixHigh = (high: number, bits: number): number => (bits < 32 ? high >>> bits : 0);
+const prefixHigh = (high: number, bits: number): number => (bits < 32 ? high >>> bits : 0);
 const tagHigh = (high: number, bits: number): number => prefixHigh(high, bits) | (bits << SIZE_SHIFT);
 
 /**
@@ -48,6 +48,8 @@ export class Iotlb implements TranslationCache {
   readonly words: Int32Array;
   readonly #setMask: number;
   readonly #ways: number;
+  /** Words of a set. */
+  readonly #stride: number;
   readonly #next: Uint8Array;
   /** Bit n of the first: an entry of 2^n pages was kept; of the second: of 2^(n+32). Probes that cannot hit are left out. */
   #sizes = 0;
@@ -59,6 +61,7 @@ export class Iotlb implements TranslationCache {
     this.words = new Int32Array(sets * ways * ENTRY_WORDS);
     this.#setMask = sets - 1;
     this.#ways = ways;
+    this.#stride = ways * ENTRY_WORDS;
     this.#next = new Uint8Array(sets);
   }
 
@@ -112,7 +115,7 @@ export class Iotlb implements TranslationCache {
 
   #probe(space: number, low: number, high: number): number {
     const words = this.words;
-    const stride = this.#ways * ENTRY_WORDS;
+    const stride = this.#stride;
     let at = this.#setOf(space, low) * stride;
     for (const end = at + stride; at < end; at += ENTRY_WORDS) if (words[at] === low && words[at + SPACE] === space && words[at + TAG_HIGH] === high) return at;
     return -1;

@@ -1,77 +1,94 @@
-import { prefixHigh, prefixLow } from "./iotlb.ts";
-
-/** Levels whose tables entries lead to: 1 to 5. */
-const LEVELS = 5;
+import { highOf } from "./table-memory.ts";
 
 /**
  * Remembers where walks have been: for a prefix of the address, the table of a lower level and the rights so far: the page
  * directory cache that INVALIDATE_IOMMU_PAGES with PDE=1 reaches. AMD-Vi §2.4.3.
  */
 export interface PagingStructureCache {
+  /** The highest level whose tables it keeps. */
+  readonly keptLevels: number;
   /** Found by the last `find`. */
   table: number;
   rights: number;
   /** The lowest level whose table is known for a page, with `table` and `rights` set; 0 when none is. Looks below `levels` only. */
   find(space: number, low: number, high: number, levels: number): number;
-  /** Remembers the table of `level` (1 to 5) for a page. */
+  /** Remembers the table of `level`, 1 to `keptLevels`, for a page. */
   insert(space: number, low: number, high: number, level: number, table: number, rights: number): void;
   /** Forgets an address space's (never 0) ways to the 2^`mask` pages around a page. */
   invalidatePages(space: number, low: number, high: number, mask: number): void;
 }
 
 const SLOTS = 64;
+/** Tables that the small cache remembers: of levels 1 and 2. Those above serve so much that they are few to read. */
+const KEPT_LEVELS = 2;
+/** Tables that entries lead to: of levels 1 to 5. */
+const LEVELS = 5;
+/** Words of a slot: address space, tag low and high, table low and high, rights. */
+const SLOT_WORDS = 8;
+const TAG_LOW = 1;
+const TAG_HIGH = 2;
+const TABLE = 3;
+const TABLE_HIGH = 4;
+const RIGHTS = 5;
 
-/** 64 entries a level, direct mapped. */
+/** 64 entries for each of two levels, direct mapped. */
 export class SmallPagingStructureCache implements PagingStructureCache {
+  readonly keptLevels = KEPT_LEVELS;
   table = 0;
   rights = 0;
-  readonly #space = new Int32Array(SLOTS * LEVELS);
-  readonly #low = new Int32Array(SLOTS * LEVELS);
-  readonly #high = new Int32Array(SLOTS * LEVELS);
-  readonly #rights = new Uint8Array(SLOTS * LEVELS);
-  readonly #table = new Float64Array(SLOTS * LEVELS);
+  readonly #slots = new Int32Array(SLOTS * KEPT_LEVELS * SLOT_WORDS);
 
   find(space: number, low: number, high: number, levels: number): number {
     if (space === 0) return 0;
-    for (let level = 1; level < levels; level++) {
-      const tag = prefixLow(low, high, 9 * level);
+    const slots = this.#slots;
+    for (let level = 1; level <= KEPT_LEVELS && level < levels; level++) {
+      const tag = tagOf(low, high, level);
       const at = slotOf(space, tag, level);
-      if (this.#space[at] !== space || this.#low[at] !== tag || this.#high[at] !== prefixHigh(high, 9 * level)) continue;
-      this.table = this.#table[at] as number; // the slot is masked
-      this.rights = this.#rights[at] as number;
+      if (slots[at] !== space || slots[at + TAG_LOW] !== tag || slots[at + TAG_HIGH] !== high >>> (9 * level)) continue;
+      const first = slots[at + TABLE] as number; // the slot is masked
+      const far = slots[at + TABLE_HIGH] as number;
+      // Two int32: a double here would make every table number behind it one.
+      this.table = far === 0 && first >= 0 ? first : far * 0x1_0000_0000 + (first >>> 0);
+      this.rights = slots[at + RIGHTS] as number;
       return level;
     }
     return 0;
   }
 
   insert(space: number, low: number, high: number, level: number, table: number, rights: number): void {
-    const tag = prefixLow(low, high, 9 * level);
+    const slots = this.#slots;
+    const tag = tagOf(low, high, level);
     const at = slotOf(space, tag, level);
-    this.#space[at] = space;
-    this.#low[at] = tag;
-    this.#high[at] = prefixHigh(high, 9 * level);
-    this.#rights[at] = rights;
-    this.#table[at] = table;
+    slots[at] = space;
+    slots[at + TAG_LOW] = tag;
+    slots[at + TAG_HIGH] = high >>> (9 * level);
+    slots[at + TABLE] = table;
+    slots[at + TABLE_HIGH] = highOf(table);
+    slots[at + RIGHTS] = rights;
   }
 
   invalidatePages(space: number, low: number, high: number, mask: number): void {
+    const slots = this.#slots;
     if (mask >= 9) {
       // Wider than a table of level 1: what one entry would cost is more than it saves.
-      for (let at = 0; at < this.#space.length; at++) if (this.#space[at] === space) this.#space[at] = 0;
+      for (let at = 0; at < slots.length; at += SLOT_WORDS) if (slots[at] === space) slots[at] = 0;
       return;
     }
-    for (let level = 1; level <= LEVELS; level++) {
-      const tag = prefixLow(low, high, 9 * level);
+    for (let level = 1; level <= KEPT_LEVELS; level++) {
+      const tag = tagOf(low, high, level);
       const at = slotOf(space, tag, level);
-      if (this.#space[at] === space && this.#low[at] === tag && this.#high[at] === prefixHigh(high, 9 * level)) this.#space[at] = 0;
+      if (slots[at] === space && slots[at + TAG_LOW] === tag && slots[at + TAG_HIGH] === high >>> (9 * level)) slots[at] = 0;
     }
   }
 }
 
-const slotOf = (space: number, tag: number, level: number): number => (level - 1) * SLOTS + ((tag + Math.imul(space, 0x9e37_79b1)) & (SLOTS - 1));
+/** A page number's bits above those that a table of `level`, 1 or 2, translates: bits 31:0 of them. */
+const tagOf = (low: number, high: number, level: number): number => (low >>> (9 * level)) | (high << (32 - 9 * level));
+const slotOf = (space: number, tag: number, level: number): number => ((level - 1) * SLOTS + ((tag + Math.imul(space, 0x9e37_79b1)) & (SLOTS - 1))) * SLOT_WORDS;
 
 /** Keeps every directory entry until it is invalidated. */
 export class UnboundedPagingStructureCache implements PagingStructureCache {
+  readonly keptLevels = LEVELS;
   table = 0;
   rights = 0;
   /** By address space, then by level. */
@@ -119,4 +136,4 @@ const pageNumber = (low: number, high: number): number => (low >>> 0) + (high >>
 const prefixOf = (low: number, high: number, level: number): number => Math.floor(pageNumber(low, high) / 2 ** (9 * level));
 
 /** Never remembers anything. */
-export const NO_STRUCTURE_CACHE: PagingStructureCache = { table: 0, rights: 0, find: () => 0, insert: () => undefined, invalidatePages: () => undefined };
+export const NO_STRUCTURE_CACHE: PagingStructureCache = { keptLevels: 0, table: 0, rights: 0, find: () => 0, insert: () => undefined, invalidatePages: () => undefined };

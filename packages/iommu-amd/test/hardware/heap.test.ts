@@ -3,6 +3,7 @@ import { runInNewContext } from "node:vm";
 import { IRTE_32 } from "@iommu-lab/interrupt-remap/amd";
 import { Access, AddressType, newTranslation, NO_PASID, type InterruptSink, type TranslationRequest } from "@iommu-lab/pci-bus";
 import { describe, expect, test } from "vitest";
+import { GUEST_PTE } from "../../src/layouts/index.ts";
 import { DEVICE, guestRig, hostRig, INTERRUPT_TABLE, PASID, Rig } from "./rig.ts";
 
 setFlagsFromString("--expose-gc");
@@ -55,6 +56,22 @@ const mappedGuest = (nested: boolean): Rig => {
   for (let page = 0; page < PAGES; page++) rig.mapGuest(rig.guest, page, 0x2_0000 + page, { leaf: { A: 1, D: 1 } });
   return rig;
 };
+/** The same with guest-physical pages past int32, of tables and of what they map. */
+const mappedFar = (): Rig => {
+  const far = 2 ** 34;
+  const rig = guestRig({ nested: true });
+  const directories = new Set<number>();
+  for (let page = 0; page < PAGES; page++) {
+    for (const at of rig.mapGuest(rig.guest, page, far + 0x2_0000 + page, { leaf: { A: 1, D: 1 } }).slice(0, -1)) directories.add(at);
+    rig.mapHost(rig.table, far + 0x2_0000 + page, 0x2_0000 + page);
+  }
+  for (const at of directories) {
+    const table = GUEST_PTE.get.Address(rig.words(at, 2));
+    rig.put(GUEST_PTE, at, { P: 1, RW: 1, US: 1, A: 1, Address: far + table });
+    rig.mapHost(rig.table, far + table, table);
+  }
+  return rig;
+};
 /** A step that sends messages through the entries of an interrupt table. */
 const interrupting = (fault: number, enabled: number): ((i: number) => void) => {
   const rig = new Rig();
@@ -78,6 +95,7 @@ describe("the translation and remapping paths allocate nothing", () => {
     ["translation requests", () => translating(hostRig({ device: { I: 1 } }), (i) => i % 64, 0, { addressType: AddressType.TranslationRequest })],
     ["guest walks", () => translating(mappedGuest(false), (i) => (i * 7919) % PAGES, 0, { pasid: PASID })],
     ["nested walks", () => translating(mappedGuest(true), (i) => (i * 7919) % PAGES, 0, { pasid: PASID })],
+    ["nested walks of far guest pages", () => translating(mappedFar(), (i) => (i * 7919) % PAGES, 0, { pasid: PASID })],
     ["remapped interrupts", () => interrupting(0, 1)],
     ["blocked interrupts", () => interrupting(2, 0)],
   ])("%s", (_what, make) => {

@@ -1,0 +1,11 @@
+import { FlatMemory } from "@iommu-lab/memory";
+import { dmaRows } from "../../../scripts/bench/dma-copies.ts";
+import { Machine } from "./machine.ts";
+
+export const rows = dmaRows((size, fill) => {
+  const memory = new FlatMemory(size);
+  fill(memory.words);
+  const machine = new Machine({ mode: "host", memory });
+  const { iommu, request, out } = machine;
+  return { iommu, request, out, memory, map: (page, host) => { machine.map(page, host); } };
+});
