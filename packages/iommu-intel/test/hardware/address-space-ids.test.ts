@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { AddressSpaceIds, NO_TAG } from "../../src/hardware/address-space-ids.ts";
+import { Changes } from "../../src/hardware/source-caches.ts";
 
 const DOMAIN = 5; // arbitrary
 const TABLE = 0x12345; // arbitrary
@@ -9,14 +10,14 @@ const idsOf = (spaces: AddressSpaceIds, domain: number): number[] => [NO_TAG, ..
 
 describe("numbers of address spaces (VT-d §6.2.3)", () => {
   test.each([true, false])("each domain and PASID has one of its own, that stays (by table: %s)", (byTable) => {
-    const spaces = new AddressSpaceIds(byTable);
+    const spaces = new AddressSpaceIds(byTable, new Changes());
     const ids = [...idsOf(spaces, DOMAIN), ...idsOf(spaces, DOMAIN + 1)];
     expect([new Set(ids).size, ids.includes(0)]).toEqual([ids.length, false]);
     expect([...idsOf(spaces, DOMAIN), ...idsOf(spaces, DOMAIN + 1)]).toEqual(ids);
     expect(spaces.epoch).toBe(0);
   });
   test.each([true, false])("the top table is part of the tag: %s", (byTable) => {
-    const spaces = new AddressSpaceIds(byTable);
+    const spaces = new AddressSpaceIds(byTable, new Changes());
     const ids = [TABLE, TABLE + 1, TABLE + 2].map((table) => spaces.idOf(DOMAIN, NO_TAG, table));
     expect(new Set(ids).size).toBe(byTable ? 3 : 1);
     const found = spaces.find(DOMAIN, NO_TAG);
@@ -32,7 +33,7 @@ describe("numbers of address spaces (VT-d §6.2.3)", () => {
     ["a domain that has none", (spaces) => { spaces.invalidateDomain(99); spaces.invalidateTag(99, 3); spaces.invalidatePasidsOf(99); }, [true, true, true, true], [true, true, true, true]],
   ];
   test.each(invalidations.flatMap((each) => [true, false].map((byTable) => [...each, byTable] as const)))("invalidating %s forgets its numbers and no others", (_name, invalidate, own, others, byTable) => {
-    const spaces = new AddressSpaceIds(byTable);
+    const spaces = new AddressSpaceIds(byTable, new Changes());
     const before = [idsOf(spaces, DOMAIN), idsOf(spaces, DOMAIN + 1)] as const;
     const { epoch } = spaces;
     invalidate(spaces);
@@ -45,7 +46,7 @@ describe("numbers of address spaces (VT-d §6.2.3)", () => {
     expect(new Set([...before[0], ...before[1], ...after]).size).toBe(8 + kept.filter((each) => !each).length);
   });
   test("what was forgotten is not found, until it is given a number again", () => {
-    const spaces = new AddressSpaceIds(true);
+    const spaces = new AddressSpaceIds(true, new Changes());
     const [second] = idsOf(spaces, DOMAIN);
     spaces.invalidateAll();
     expect([spaces.find(DOMAIN, NO_TAG)?.count, spaces.find(DOMAIN, 3)?.count]).toEqual([0, 0]);
@@ -55,7 +56,7 @@ describe("numbers of address spaces (VT-d §6.2.3)", () => {
     expect(found?.ids.slice(0, found.count)).toEqual([again]);
   });
   test("after everything, a PASID that is forgotten once more is no other's", () => {
-    const spaces = new AddressSpaceIds(false);
+    const spaces = new AddressSpaceIds(false, new Changes());
     idsOf(spaces, DOMAIN);
     spaces.invalidateAll();
     const other = spaces.idOf(DOMAIN + 1, 3, TABLE);
