@@ -17,8 +17,8 @@ import { gunzipSync } from "node:zlib";
 import { readSysfs, readTar, reportGroups } from "../../packages/host/src/index.ts";
 import { capturedTree } from "../../packages/host/src/bundled/captured-host.ts";
 import { capturedJson } from "./captured-json.ts";
-import { guestFiles, type GuestFiles } from "./debian-packages.ts";
-import { CaptureFailure } from "./failure.ts";
+import { guestFiles, type GuestFiles } from "../../apps/cli/src/guest/debian-kernel.ts";
+import { GuestFailure } from "../../apps/cli/src/guest/failure.ts";
 import { initramfs } from "./initramfs.ts";
 import { runGuest } from "./run-guest.ts";
 import { topologies, type Topology } from "./topologies.ts";
@@ -26,14 +26,14 @@ import { topologies, type Topology } from "./topologies.ts";
 const root = resolve(import.meta.dirname, "../..");
 
 const built = (path: string, remedy: string): string => {
-  if (!existsSync(join(root, path))) throw new CaptureFailure(`${path} is missing; run ${remedy} first.`);
+  if (!existsSync(join(root, path))) throw new GuestFailure(`${path} is missing; run ${remedy} first.`);
   return realpathSync(join(root, path));
 };
 
 const qemuVersion = (): string => {
   const { error, stdout } = spawnSync("qemu-system-x86_64", ["--version"], { encoding: "utf8" });
   const version = error ? undefined : /version (\d+\.\d+)/.exec(stdout)?.[1];
-  if (version === undefined) throw new CaptureFailure("qemu-system-x86_64 cannot be run; Debian has it in the package qemu-system-x86.");
+  if (version === undefined) throw new GuestFailure("qemu-system-x86_64 cannot be run; Debian has it in the package qemu-system-x86.");
   return version;
 };
 
@@ -41,7 +41,7 @@ const unzipped = (archive: Uint8Array): Uint8Array => {
   try {
     return gunzipSync(archive);
   } catch {
-    throw new CaptureFailure("The capture was damaged on its way over the serial port; run this again.");
+    throw new GuestFailure("The capture was damaged on its way over the serial port; run this again.");
   }
 };
 
@@ -60,9 +60,9 @@ const capture = async (topology: Topology, guest: GuestFiles, qemu: string, work
 const main = async (): Promise<void> => {
   const { values, positionals } = parseArgs({ allowPositionals: true, options: { cache: { type: "string", default: join(homedir(), ".cache/iommu-lab-capture") }, out: { type: "string", default: join(root, "packages/host/src/bundled/captured") } } });
   const unknown = positionals.find((name) => !topologies.some((topology) => topology.name === name));
-  if (unknown !== undefined) throw new CaptureFailure(`There is no topology "${unknown}"; there are ${topologies.map(({ name }) => name).join(", ")}.`);
+  if (unknown !== undefined) throw new GuestFailure(`There is no topology "${unknown}"; there are ${topologies.map(({ name }) => name).join(", ")}.`);
   const qemu = qemuVersion();
-  const guest = guestFiles(resolve(values.cache));
+  const guest = guestFiles({ cache: resolve(values.cache) });
   mkdirSync(values.out, { recursive: true });
   const work = mkdtempSync(join(tmpdir(), "iommu-lab-"));
   try {
@@ -75,7 +75,7 @@ const main = async (): Promise<void> => {
 try {
   await main();
 } catch (error) {
-  if (!(error instanceof CaptureFailure)) throw error;
+  if (!(error instanceof GuestFailure)) throw error;
   console.error(error.message);
   process.exitCode = 1;
 }

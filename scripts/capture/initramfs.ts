@@ -1,10 +1,9 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { basename } from "node:path";
-import { cpioArchive, type CpioEntry } from "./cpio.ts";
-import type { GuestFiles } from "./debian-packages.ts";
-import { CaptureFailure } from "./failure.ts";
-import { moduleFiles } from "./kernel-modules.ts";
+import { cpioArchive, type CpioEntry } from "../../apps/cli/src/guest/cpio.ts";
+import type { GuestFiles } from "../../apps/cli/src/guest/debian-kernel.ts";
+import { GuestFailure } from "../../apps/cli/src/guest/failure.ts";
+import { modulesOf } from "../../apps/cli/src/guest/kernel-modules.ts";
 import type { Topology } from "./topologies.ts";
 
 const file = (path: string, from: string): CpioEntry => ({ kind: "file", path, mode: 0o755, bytes: readFileSync(from) });
@@ -13,7 +12,7 @@ const folder = (path: string): CpioEntry => ({ kind: "folder", path, mode: 0o755
 /** Shared libraries of a program, where its loader looks for them. */
 const libraries = (program: string): string[] => {
   const { status, stdout } = spawnSync("ldd", [program], { encoding: "utf8" });
-  if (status !== 0) throw new CaptureFailure(`ldd ${program} failed, so its libraries are not known.`);
+  if (status !== 0) throw new GuestFailure(`ldd ${program} failed, so its libraries are not known.`);
   return [...stdout.matchAll(/(\/\S+) \(0x/g)].map((match) => match[1] ?? "");
 };
 
@@ -39,7 +38,7 @@ const APPLETS = ["sh", "mount", "insmod", "sleep", "echo", "stty", "base64", "sy
 
 /** The guest's root file system: busybox, Node with its libraries, the built command, modules, /init. */
 export const initramfs = (topology: Topology, guest: GuestFiles, node: string, command: string): Uint8Array => {
-  const modules = moduleFiles(guest.modules, topology.modules);
+  const modules = modulesOf(guest.modules, topology.modules);
   const shared = libraries(node);
   const libraryFolders = new Set(shared.flatMap((path) => path.split("/").slice(1, -1).map((_, i, parts) => parts.slice(0, i + 1).join("/"))));
   return cpioArchive([
@@ -50,7 +49,7 @@ export const initramfs = (topology: Topology, guest: GuestFiles, node: string, c
     file("bin/node", node),
     ...shared.map((path) => file(path.slice(1), path)),
     file("iommu.js", command),
-    ...modules.map((path) => file(`modules/${basename(path)}`, path)),
-    { kind: "file", path: "init", mode: 0o755, bytes: Buffer.from(initScript(topology, modules.map((path) => basename(path)))) },
+    ...modules.map(({ name, bytes }): CpioEntry => ({ kind: "file", path: `modules/${name}`, mode: 0o644, bytes })),
+    { kind: "file", path: "init", mode: 0o755, bytes: Buffer.from(initScript(topology, modules.map(({ name }) => name))) },
   ]);
 };

@@ -8,6 +8,8 @@ export const ExitCode = {
   BadInput: 2,
   /** The input is good, but does not show enough to answer. */
   NotEnough: 4,
+  /** A guest was still running when its time was over; as timeout(1). */
+  TimedOut: 124,
   /** A fault of the program itself; sysexits' EX_SOFTWARE. */
   Fault: 70,
 } as const;

@@ -26,6 +26,11 @@ const single = (options: Readonly<Record<string, unknown>>, name: string): strin
   if (typeof value === "number") return String(value);
   throw new CommandError(ExitCode.BadInput, Array.isArray(value) ? `--${name} is given twice; give it once.` : `--${name} needs a value.`);
 };
+/** Options that may be given several times. */
+const several = (options: Readonly<Record<string, unknown>>, name: string): string[] => {
+  const value = options[name];
+  return (value === undefined ? [] : Array.isArray(value) ? value : [value]).map((each) => single({ [name]: each }, name) ?? "");
+};
 const flag = (options: Readonly<Record<string, unknown>>, name: string): boolean => options[name] === true;
 
 // Each command's code is loaded only when it runs: `--help` stays near the start-up time of Node itself.
@@ -93,6 +98,36 @@ cli
   .action(async (files: string[], options: Record<string, unknown>) => {
     const { runReplay } = await loadCommands();
     process.exitCode = await runReplay(files, { caches: single(options, "caches"), json: flag(options, "json") });
+  });
+
+cli
+  .command("boot", "boot a real Linux on the IOMMU models (QEMU is the processor); without a terminal it tests itself and powers off")
+  .option("--iommu <kind>", "intel or amd, then options: intremap=off, caching-mode=on, scalable=on, levels=5, superpages=off, caches=none|realistic|adversarial", { default: "intel" })
+  .option("--kernel <file>", "a bzImage; without it Debian's, fetched once into your cache folder")
+  .option("--initrd <file>", "an initial file system; without it one with a self-test, or a shell on a terminal")
+  .option("--append <text>", "more for the kernel's command line")
+  .option("--disk <file>", "a raw disk image behind virtio-blk; without it a disk in memory")
+  .option("--device <name>", "virtio-rng, virtio-blk, virtio-console or edu[,interrupts=msi|msix]; may be given several times; default one of each")
+  .option("--suite <name>", "a suite of Debian's to take the kernel from, such as bookworm-backports")
+  .option("--timeout <seconds>", "without a terminal: how long the guest may run (exit 124)", { default: "120" })
+  .option("--offline", "fetch nothing")
+  .example("  $ iommu boot                                     a self-test with VT-d, remapped interrupts and virtio")
+  .example("  $ iommu boot --iommu amd,caches=adversarial")
+  .example("  $ iommu boot --iommu intel,scalable=on,levels=5 --suite bookworm-backports")
+  .example("  $ iommu boot --disk disk.raw --append 'root=/dev/vda1 ro' --kernel vmlinuz --initrd initrd.img")
+  .action(async (options: Record<string, unknown>) => {
+    const { runBoot } = await loadCommands();
+    process.exitCode = await runBoot({
+      iommu: single(options, "iommu") ?? "intel",
+      kernel: single(options, "kernel"),
+      initrd: single(options, "initrd"),
+      append: single(options, "append"),
+      disk: single(options, "disk"),
+      devices: several(options, "device"),
+      suite: single(options, "suite"),
+      timeout: single(options, "timeout") ?? "120",
+      offline: flag(options, "offline"),
+    });
   });
 
 cli

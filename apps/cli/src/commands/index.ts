@@ -1,3 +1,4 @@
+export { runBoot } from "./boot.ts";
 export { runDecode } from "./decode.ts";
 export { runDemo } from "./demo.ts";
 export { runGroups } from "./groups.ts";

@@ -33,6 +33,11 @@ export class RegisterWindow implements MmioHandler {
     this.#counters = counters;
   }
 
+  /** Whether a register has the byte at an offset. */
+  decodes(offset: number): boolean {
+    return offset < COUNTER_OFFSET ? this.#fixed.decodes(offset) : (this.#counters?.decodes(offset - COUNTER_OFFSET) ?? false);
+  }
+
   read(offset: number, size: AccessSize): number {
     return offset < COUNTER_OFFSET ? this.#fixed.read(offset, size) : (this.#counters?.read(offset - COUNTER_OFFSET, size) ?? 0);
   }

@@ -131,6 +131,11 @@ export class VtdUnit implements Iommu {
     this.#written = this.#writeHooks();
   }
 
+  /** Whether a register has the byte at an offset of the window. */
+  decodes(offset: number): boolean {
+    return this.#file.decodes(offset);
+  }
+
   /** What has happened since power-on; performance counters select from it. */
   get totals(): { readonly requests: number; readonly iotlbLookups: number; readonly iotlbMisses: number; readonly contextMisses: number; readonly faults: number; readonly interrupts: number } {
     const { others, lookups, misses, sources } = this.#translator;

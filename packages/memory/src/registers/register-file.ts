@@ -117,6 +117,11 @@ export class RegisterFile<const R extends Register> implements MmioHandler {
     return register;
   }
 
+  /** Whether a register has the byte at an offset. */
+  decodes(offset: number): boolean {
+    return offset >= 0 && offset < this.size && this.#owner[offset] !== 0;
+  }
+
   /** Puts every field to its reset value; a warm reset leaves sticky fields alone. Calls no hook. */
   reset(kind: ResetKind): void {
     const { reset, sticky } = this.#masks;

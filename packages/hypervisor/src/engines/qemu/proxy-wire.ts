@@ -1,3 +1,5 @@
+import type { AccessSize } from "@iommu-lab/memory";
+
 /**
  * The messages between QEMU's `x-pci-proxy-dev` and the process behind it: a header of 16 bytes (command, padding, size of
  * what follows), then the body, all little-endian. QEMU docs/system/multi-process.rst; layouts found by experiment with 7.2.
@@ -10,21 +12,27 @@ const LIMIT = 4096;
 
 /** An access to a function, as its message says it. */
 export type ProxyRequest =
-  | { readonly kind: "config-read" | "config-write"; readonly offset: number; readonly size: number; readonly value: number }
+  | { readonly kind: "config-read" | "config-write"; readonly offset: number; readonly size: AccessSize; readonly value: number }
   /** `address` is guest-physical, not an offset into a BAR; `value` has 64 bits. */
-  | { readonly kind: "bar-read" | "bar-write"; readonly address: number; readonly size: number; readonly value: bigint; readonly memory: boolean }
+  | { readonly kind: "bar-read" | "bar-write"; readonly address: number; readonly size: AccessSize | 8; readonly value: bigint }
   | { readonly kind: "reset" }
   /** Nothing to do, and nothing to answer. */
   | { readonly kind: "notice" };
+
+const accessSize = (size: number): AccessSize => {
+  if (size === 1 || size === 2 || size === 4) return size;
+  throw new RangeError(`QEMU's proxy device asks for ${size} bytes; this QEMU speaks another version.`);
+};
+const wideSize = (size: number): AccessSize | 8 => (size === 8 ? size : accessSize(size));
 
 const decodeBody = (command: number, body: DataView): ProxyRequest => {
   switch (command) {
     case ProxyCommand.ConfigRead:
     case ProxyCommand.ConfigWrite:
-      return { kind: command === ProxyCommand.ConfigRead ? "config-read" : "config-write", offset: body.getUint32(0, true), value: body.getUint32(4, true), size: body.getInt32(8, true) };
+      return { kind: command === ProxyCommand.ConfigRead ? "config-read" : "config-write", offset: body.getUint32(0, true), value: body.getUint32(4, true), size: accessSize(body.getInt32(8, true)) };
     case ProxyCommand.BarRead:
     case ProxyCommand.BarWrite:
-      return { kind: command === ProxyCommand.BarRead ? "bar-read" : "bar-write", address: Number(body.getBigUint64(0, true)), value: body.getBigUint64(8, true), size: body.getUint32(16, true), memory: body.getUint8(20) !== 0 };
+      return { kind: command === ProxyCommand.BarRead ? "bar-read" : "bar-write", address: Number(body.getBigUint64(0, true)), value: body.getBigUint64(8, true), size: wideSize(body.getUint32(16, true)) };
     case ProxyCommand.Reset:
       return { kind: "reset" };
     case ProxyCommand.SyncMemory:

@@ -35,7 +35,8 @@ export interface QemuEnd {
   readonly complaint: string;
 }
 
-const PROGRAM = "qemu-system-x86_64";
+/** Debian: package qemu-system-x86. */
+export const PROGRAM = "qemu-system-x86_64";
 /** The first file descriptors belong to standard streams. */
 const FIRST_FD = 3;
 /** What stands before the body of an ACPI table. */

@@ -1,0 +1,83 @@
+import { readFileSync } from "node:fs";
+import { cpioArchive, type CpioEntry } from "./cpio.ts";
+import type { GuestFiles } from "./debian-kernel.ts";
+import { modulesOf, type KernelModule } from "./kernel-modules.ts";
+
+/** What the guest prints, for the program outside to know how it went. */
+export const Mark = { passed: "IOMMU-LAB: self-test passed", failed: "IOMMU-LAB: self-test failed" } as const;
+
+/** What is to be done once the guest is up. */
+export type GuestPurpose = "self-test" | "shell";
+
+const MODULES = ["virtio_pci", "virtio-rng", "virtio_blk", "virtio_console"] as const;
+/** Bytes that the block test writes and reads back. */
+const BLOCK_MIB = 64;
+
+const START = `#!/bin/busybox sh
+/bin/busybox mkdir -p /proc /sys /dev /tmp
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sysfs /sys
+/bin/busybox mount -t devtmpfs dev /dev
+/bin/busybox --install -s /bin
+export PATH=/bin HOME=/
+`;
+
+const insertModules = (modules: readonly KernelModule[]): string => modules.map(({ name }) => `insmod /modules/${name}`).join("\n");
+
+/** The serial line's interrupt is lost where QEMU's own I/O APIC is remapped: what has to be seen goes through the kernel's log. */
+const SELF_TEST = `exec </dev/null >/dev/kmsg 2>&1
+failed=0
+check() { if [ "$2" = ok ]; then echo "IOMMU-LAB: ok: $1"; else echo "IOMMU-LAB: FAILED: $1"; failed=1; fi; }
+
+for i in 1 2 3 4 5 6 7 8 9 10; do [ -b /dev/vda ] && [ -c /dev/hwrng ] && [ -c /dev/hvc0 ] && break; sleep 1; done
+
+lonely=ok
+for device in /sys/bus/pci/devices/*; do
+  case "$(cat $device/class)" in 0x0806*) continue;; esac
+  [ -e $device/iommu_group ] || lonely="$device"
+done
+check "every PCI device is in a group" "$lonely"
+
+bytes=$(head -c 32 /dev/hwrng | hexdump -ve '1/1 "%02x"')
+[ \${#bytes} = 64 ] && [ "$bytes" != 0000000000000000000000000000000000000000000000000000000000000000 ] && result=ok || result="$bytes"
+check "virtio-rng gives bytes" "$result"
+
+dd if=/dev/urandom of=/tmp/pattern bs=1M count=4 2>/dev/null
+i=0; while [ $i -lt ${BLOCK_MIB / 4} ]; do dd if=/tmp/pattern of=/dev/vda bs=1M seek=$((4 * i)) conv=notrunc 2>/dev/null; i=$((i + 1)); done
+sync; echo 3 >/proc/sys/vm/drop_caches
+wanted=$(md5sum </tmp/pattern); result=ok
+i=0; while [ $i -lt ${BLOCK_MIB / 4} ]; do [ "$(dd if=/dev/vda bs=1M skip=$((4 * i)) count=4 2>/dev/null | md5sum)" = "$wanted" ] || result="at $((4 * i)) MiB"; i=$((i + 1)); done
+check "virtio-blk writes and reads ${BLOCK_MIB} MiB" "$result"
+
+echo "hello from the guest" >/dev/hvc0 && result=ok
+check "virtio-console takes a line" "$result"
+
+for name in virtio0-input virtio1-req.0 virtio2-output; do
+  count=$(grep -w $name /proc/interrupts | awk '{ print $2 }')
+  [ "\${count:-0}" -gt 0 ] && result=ok || result="$count"
+  check "interrupts of $name arrive" "$result"
+done
+grep -E 'virtio|edu|DMAR|AMD-Vi' /proc/interrupts
+
+if [ $failed = 0 ]; then echo "${Mark.passed}"; else echo "${Mark.failed}"; fi
+sleep 1
+poweroff -f
+`;
+
+const SHELL = `dmesg -n 1
+for i in 1 2 3 4 5; do [ -c /dev/hvc0 ] && break; sleep 1; done
+while :; do setsid -c sh -c 'exec sh -i </dev/hvc0 >/dev/hvc0 2>&1'; [ -e /tmp/stay ] || break; done
+poweroff -f
+`;
+
+/** An initial file system: busybox, the modules of our devices, and an /init that does what it is for. @throws GuestFailure */
+export const guestFileSystem = (files: GuestFiles, purpose: GuestPurpose): Uint8Array => {
+  const modules = modulesOf(files.modules, MODULES);
+  const folder = (path: string): CpioEntry => ({ kind: "folder", path, mode: 0o755 });
+  return cpioArchive([
+    ...["bin", "dev", "modules"].map(folder),
+    { kind: "file", path: "bin/busybox", mode: 0o755, bytes: readFileSync(files.busybox) },
+    ...modules.map(({ name, bytes }): CpioEntry => ({ kind: "file", path: `modules/${name}`, mode: 0o644, bytes })),
+    { kind: "file", path: "init", mode: 0o755, bytes: Buffer.from(`${START}${insertModules(modules)}\n${purpose === "self-test" ? SELF_TEST : SHELL}`) },
+  ]);
+};

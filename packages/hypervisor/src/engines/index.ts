@@ -1,0 +1,1 @@
+export type { Engine, EngineEnd, EngineOptions, EngineSession, GuestBus, GuestRam, RegisterWindow } from "./engine.ts";

@@ -1,0 +1,1 @@
+export { QemuEngine, type LinuxProgram } from "./qemu-engine.ts";
