@@ -111,6 +111,7 @@ cli
   .option("--suite <name>", "a suite of Debian's to take the kernel from, such as bookworm-backports")
   .option("--timeout <seconds>", "without a terminal: how long the guest may run (exit 124)", { default: "120" })
   .option("--offline", "fetch nothing")
+  .option("--machine-trace <file>", "write what happened as a trace that iommu replay reads; .gz is compressed")
   .example("  $ iommu boot                                     a self-test with VT-d, remapped interrupts and virtio")
   .example("  $ iommu boot --iommu amd,caches=adversarial")
   .example("  $ iommu boot --iommu intel,scalable=on,levels=5 --suite bookworm-backports")
@@ -127,6 +128,7 @@ cli
       suite: single(options, "suite"),
       timeout: single(options, "timeout") ?? "120",
       offline: flag(options, "offline"),
+      machineTrace: single(options, "machineTrace"),
     });
   });
 

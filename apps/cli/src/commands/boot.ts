@@ -10,6 +10,7 @@ import { defaultCache, guestFiles, type GuestFiles } from "../guest/debian-kerne
 import { GuestFailure } from "../guest/failure.ts";
 import { deviceOptions, iommuOption } from "../guest/guest-options.ts";
 import { memoryDisk, RawDisk } from "../guest/raw-disk.ts";
+import { openTrace, type TraceFileWriter } from "../guest/trace-file.ts";
 import { guestFileSystem, Mark } from "../guest/self-test.ts";
 
 /** Options of `iommu boot` as the parser gives them. */
@@ -23,6 +24,7 @@ export interface BootCommandOptions {
   readonly suite: string | undefined;
   readonly timeout: string;
   readonly offline: boolean;
+  readonly machineTrace: string | undefined;
 }
 
 const RAM = 512 * 2 ** 20;
@@ -106,7 +108,7 @@ export const runBoot = async (options: BootCommandOptions): Promise<ExitCode> =>
   try {
     const { kernel, initrd, ours } = bootFiles(options, work, interactive);
     disk = options.disk === undefined ? undefined : new RawDisk(options.disk);
-    return await boot({ choice, devices, disk: disk ?? memoryDisk(MEMORY_DISK), kernel, initrd, ours, interactive, timeout, append: options.append, engine });
+    return await boot({ choice, devices, disk: disk ?? memoryDisk(MEMORY_DISK), kernel, initrd, ours, interactive, timeout, append: options.append, engine, trace: options.machineTrace === undefined ? undefined : openTrace(options.machineTrace) });
   } catch (error) {
     if (error instanceof GuestFailure) throw new CommandError(ExitCode.NotEnough, error.message);
     if (error instanceof ImpossibleIommu || error instanceof RangeError) throw new CommandError(ExitCode.BadInput, error.message);
@@ -129,9 +131,10 @@ interface Boot {
   readonly timeout: number;
   readonly append: string | undefined;
   readonly engine: QemuEngine;
+  readonly trace: TraceFileWriter | undefined;
 }
 
-const boot = async ({ choice, devices, disk, kernel, initrd, ours, interactive, timeout, append, engine }: Boot): Promise<ExitCode> => {
+const boot = async ({ choice, devices, disk, kernel, initrd, ours, interactive, timeout, append, engine, trace }: Boot): Promise<ExitCode> => {
   const watch = new ConsoleWatch();
   const output = (bytes: Uint8Array): void => {
     process.stdout.write(bytes);
@@ -166,12 +169,13 @@ const boot = async ({ choice, devices, disk, kernel, initrd, ours, interactive, 
   }, 5000);
   try {
     await session.start({ kernel, commandLine: commandLine(choice, append), ...(initrd === undefined ? {} : { initrd }) }, (windows) => {
-      board = new Board({ memory: session.memory, message: (address, data) => { session.message(address, data); }, clock, iommu: choice, devices: devices({ disk, console: guestConsole }), registerBase: windows[0] ?? 0 });
+      board = new Board({ memory: session.memory, message: (address, data) => { session.message(address, data); }, clock, iommu: choice, devices: devices({ disk, console: guestConsole }), registerBase: windows[0] ?? 0, ...(trace && windows.length > 0 ? { trace: trace.line } : {}) });
       return board;
     });
     const end = await session.ended;
     if (end.reason === "failed") throw new CommandError(ExitCode.Fault, end.text ?? "The guest ended for no known reason.");
   } finally {
+    trace?.close();
     clearTimeout(timer);
     clearInterval(ticker);
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.off(signal, stop);

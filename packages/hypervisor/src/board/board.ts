@@ -5,6 +5,7 @@ import type { AccessSize, Hpa, MmioHandler } from "@iommu-lab/memory";
 import type { Clock, InterruptSink, Iommu, PciFunction } from "@iommu-lab/pci-bus";
 import { RootComplex } from "@iommu-lab/pci-bus/model";
 import type { GuestBus, GuestRam, RegisterWindow } from "../engines/engine.ts";
+import { TraceRecorder } from "../replay/trace-recorder.ts";
 import { dmarTable, ivrsTable } from "./firmware-tables.ts";
 import { AMD_WINDOW, amdCapabilities, VTD_WINDOW, vtdCapabilities, type IommuChoice } from "./iommu-choice.ts";
 import { inSeries, type BoardTaps } from "./taps.ts";
@@ -30,6 +31,8 @@ export interface BoardParts {
   /** Of the machine's I/O APIC, as its MADT says; default 0. */
   readonly ioApicId?: number;
   readonly taps?: readonly BoardTaps[];
+  /** Takes the lines of a machine trace; see `TraceRecorder`. */
+  readonly trace?: (line: string) => void;
 }
 
 /** What an IOMMU has done since power-on. */
@@ -48,6 +51,9 @@ const AMD_DEVFN = 0x10;
 const AMD_CAPABILITY = 0x40;
 /** EFR and EFR2. AMD-Vi §3.4.1. */
 const [EFR, EFR2] = [0x30, 0x1a0];
+/** VT-d §11.4. */
+const [VER, CAP, ECAP] = [0x00, 0x08, 0x10];
+const SOURCE = "a guest on this project's models";
 /** BARs are below the I/O APIC, above what RAM may take. */
 const BARS = { base: 0x8000_0000, last: 0xfebf_ffff } as const;
 
@@ -66,21 +72,21 @@ export class Board implements GuestBus {
   /** @throws ImpossibleIommu when the IOMMU cannot be as chosen */
   constructor(parts: BoardParts) {
     const { devices } = parts;
-    const taps = inSeries(parts.taps ?? []);
+    const taps = inSeries([...(parts.trace ? [recorderOf(parts, parts.trace)] : []), ...(parts.taps ?? [])]);
     const made = parts.iommu.vendor === "intel" ? intel(parts, taps) : amd(parts, taps);
     this.iommu = made.iommu;
     this.#counters = made.counters;
     this.windows = [{ size: made.window, handler: watchUnknown(taps.registers(made.iommu.registers), made.decodes, (text) => this.unknownAccesses.push(text)) }];
     this.tables = [made.table];
-    this.complex = new RootComplex({ memory: parts.memory, clock: parts.clock, interrupts: taps.interrupts(messagesTo((address, data) => {
+    this.complex = new RootComplex({ memory: taps.deviceMemory(parts.memory), clock: parts.clock, interrupts: taps.interrupts(messagesTo((address, data) => {
       this.#interrupts++;
       parts.message(address, data);
     })) });
     const { bus } = this.complex.addHostBridge({ memory: [BARS] });
     this.complex.addIommu(this.iommu);
-    const seats = [...made.seats, ...devices];
-    for (const { devfn, fn } of seats) bus.plug(taps.function(fn, devfn), devfn);
-    this.functions = seats.map(({ devfn }) => devfn).toSorted((a, b) => a - b);
+    for (const { devfn, fn } of made.seats) bus.plug(taps.function(fn, devfn, true), devfn);
+    for (const { devfn, fn } of devices) bus.plug(taps.function(fn, devfn, false), devfn);
+    this.functions = [...made.seats, ...devices].map(({ devfn }) => devfn).toSorted((a, b) => a - b);
   }
 
   get counters(): BoardCounters {
@@ -159,6 +165,15 @@ const wide = (registers: MmioHandler, offset: number): bigint => {
   registers.read64(offset, words);
   return BigInt(words[0] as number) | (BigInt(words[1] as number) << 32n); // two words
 };
+
+const recorderOf = ({ iommu, memory, registerBase }: BoardParts, write: (line: string) => void): TraceRecorder =>
+  new TraceRecorder(
+    memory,
+    iommu.vendor === "intel"
+      ? { vendor: "intel", ram: memory.size, registerBase, registerSize: VTD_WINDOW, reset: [VER, CAP, ECAP], hostAddressWidth: vtdCapabilities(iommu).hostAddressWidth, source: SOURCE }
+      : { vendor: "amd", ram: memory.size, registerBase, registerSize: AMD_WINDOW, reset: [EFR, EFR2], source: SOURCE },
+    write,
+  );
 
 /** Local APICs behind a bus that carries messages only. */
 const messagesTo = (message: (address: number, data: number) => void): InterruptSink => {
