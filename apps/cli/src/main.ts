@@ -29,7 +29,7 @@ const single = (options: Readonly<Record<string, unknown>>, name: string): strin
 /** Options that may be given several times. */
 const several = (options: Readonly<Record<string, unknown>>, name: string): string[] => {
   const value = options[name];
-  return (value === undefined ? [] : Array.isArray(value) ? value : [value]).map((each) => single({ [name]: each }, name) ?? "");
+  return (value === undefined ? [] : Array.isArray(value) ? (value as unknown[]) : [value]).map((each) => single({ [name]: each }, name) ?? "");
 };
 const flag = (options: Readonly<Record<string, unknown>>, name: string): boolean => options[name] === true;
 
@@ -108,6 +108,7 @@ cli
   .option("--append <text>", "more for the kernel's command line")
   .option("--disk <file>", "a raw disk image behind virtio-blk; without it a disk in memory")
   .option("--device <name>", "virtio-rng, virtio-blk, virtio-console or edu[,interrupts=msi|msix]; may be given several times; default one of each")
+  .option("--inject-fault <kind>", "drop-invalidation, delay-invalidation, corrupt-descriptor, device-tlb-timeout, fail-fetch or overflow-log, then ,after=N ,count=N; may be given several times")
   .option("--suite <name>", "a suite of Debian's to take the kernel from, such as bookworm-backports")
   .option("--timeout <seconds>", "without a terminal: how long the guest may run (exit 124)", { default: "120" })
   .option("--offline", "fetch nothing")
@@ -115,6 +116,7 @@ cli
   .example("  $ iommu boot                                     a self-test with VT-d, remapped interrupts and virtio")
   .example("  $ iommu boot --iommu amd,caches=adversarial")
   .example("  $ iommu boot --iommu intel,scalable=on,levels=5 --suite bookworm-backports")
+  .example("  $ iommu boot --inject-fault corrupt-descriptor,after=200   does the driver get over it?")
   .example("  $ iommu boot --disk disk.raw --append 'root=/dev/vda1 ro' --kernel vmlinuz --initrd initrd.img")
   .action(async (options: Record<string, unknown>) => {
     const { runBoot } = await loadCommands();
@@ -125,6 +127,7 @@ cli
       append: single(options, "append"),
       disk: single(options, "disk"),
       devices: several(options, "device"),
+      faults: several(options, "injectFault"),
       suite: single(options, "suite"),
       timeout: single(options, "timeout") ?? "120",
       offline: flag(options, "offline"),

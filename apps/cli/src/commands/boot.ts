@@ -4,11 +4,12 @@ import { join } from "node:path";
 import { Board, ImpossibleIommu, type BoardCounters, type IommuChoice } from "@iommu-lab/hypervisor/board";
 import { VirtioConsole } from "@iommu-lab/hypervisor/devices";
 import { QemuEngine } from "@iommu-lab/hypervisor/engines/qemu";
+import { injectFault, overflowLog, type InjectedFault, type InjectionSite } from "@iommu-lab/hypervisor/faults";
 import type { Clock } from "@iommu-lab/pci-bus";
 import { CommandError, ExitCode } from "../exit-code.ts";
 import { defaultCache, guestFiles, type GuestFiles } from "../guest/debian-kernel.ts";
 import { GuestFailure } from "../guest/failure.ts";
-import { deviceOptions, iommuOption } from "../guest/guest-options.ts";
+import { deviceOptions, faultOption, iommuOption } from "../guest/guest-options.ts";
 import { memoryDisk, RawDisk } from "../guest/raw-disk.ts";
 import { openTrace, type TraceFileWriter } from "../guest/trace-file.ts";
 import { guestFileSystem, Mark } from "../guest/self-test.ts";
@@ -21,6 +22,7 @@ export interface BootCommandOptions {
   readonly append: string | undefined;
   readonly disk: string | undefined;
   readonly devices: readonly string[];
+  readonly faults: readonly string[];
   readonly suite: string | undefined;
   readonly timeout: string;
   readonly offline: boolean;
@@ -30,6 +32,8 @@ export interface BootCommandOptions {
 const RAM = 512 * 2 ** 20;
 /** The self-test writes 64 MiB. */
 const MEMORY_DISK = 72 * 2 ** 20;
+/** Milliseconds after the start at which the log overflows: the driver is up. */
+const OVERFLOW_AT = 15_000;
 const PANIC = "Kernel panic";
 
 /** Real time, as time-outs of a real guest want it. */
@@ -98,6 +102,7 @@ const bootFiles = (options: BootCommandOptions, work: string, interactive: boole
 export const runBoot = async (options: BootCommandOptions): Promise<ExitCode> => {
   const choice = iommuOption(options.iommu);
   const devices = deviceOptions(options.devices);
+  const faults = options.faults.map(faultOption);
   const timeout = secondsOf(options.timeout);
   const engine = new QemuEngine();
   const missing = engine.unavailable();
@@ -108,7 +113,7 @@ export const runBoot = async (options: BootCommandOptions): Promise<ExitCode> =>
   try {
     const { kernel, initrd, ours } = bootFiles(options, work, interactive);
     disk = options.disk === undefined ? undefined : new RawDisk(options.disk);
-    return await boot({ choice, devices, disk: disk ?? memoryDisk(MEMORY_DISK), kernel, initrd, ours, interactive, timeout, append: options.append, engine, trace: options.machineTrace === undefined ? undefined : openTrace(options.machineTrace) });
+    return await boot({ choice, devices, faults, disk: disk ?? memoryDisk(MEMORY_DISK), kernel, initrd, ours, interactive, timeout, append: options.append, engine, trace: options.machineTrace === undefined ? undefined : openTrace(options.machineTrace) });
   } catch (error) {
     if (error instanceof GuestFailure) throw new CommandError(ExitCode.NotEnough, error.message);
     if (error instanceof ImpossibleIommu || error instanceof RangeError) throw new CommandError(ExitCode.BadInput, error.message);
@@ -122,6 +127,7 @@ export const runBoot = async (options: BootCommandOptions): Promise<ExitCode> =>
 interface Boot {
   readonly choice: IommuChoice;
   readonly devices: ReturnType<typeof deviceOptions>;
+  readonly faults: readonly InjectedFault[];
   readonly disk: ReturnType<typeof memoryDisk>;
   readonly kernel: string;
   readonly initrd: string | undefined;
@@ -134,7 +140,7 @@ interface Boot {
   readonly trace: TraceFileWriter | undefined;
 }
 
-const boot = async ({ choice, devices, disk, kernel, initrd, ours, interactive, timeout, append, engine, trace }: Boot): Promise<ExitCode> => {
+const boot = async ({ choice, devices, faults, disk, kernel, initrd, ours, interactive, timeout, append, engine, trace }: Boot): Promise<ExitCode> => {
   const watch = new ConsoleWatch();
   const output = (bytes: Uint8Array): void => {
     process.stdout.write(bytes);
@@ -148,6 +154,14 @@ const boot = async ({ choice, devices, disk, kernel, initrd, ours, interactive, 
   });
   const guestConsole = new VirtioConsole(output);
   const clock = wallClock();
+  const site: InjectionSite = {
+    vendor: choice.vendor,
+    memory: session.memory,
+    clock,
+    happened: (text) => {
+      process.stderr.write(`injected ${text}\n`);
+    },
+  };
   let board: Board | undefined;
   const stop = (): void => {
     void session.stop();
@@ -169,9 +183,10 @@ const boot = async ({ choice, devices, disk, kernel, initrd, ours, interactive, 
   }, 5000);
   try {
     await session.start({ kernel, commandLine: commandLine(choice, append), ...(initrd === undefined ? {} : { initrd }) }, (windows) => {
-      board = new Board({ memory: session.memory, message: (address, data) => { session.message(address, data); }, clock, iommu: choice, devices: devices({ disk, console: guestConsole }), registerBase: windows[0] ?? 0, ...(trace && windows.length > 0 ? { trace: trace.line } : {}) });
+      board = new Board({ memory: session.memory, message: (address, data) => { session.message(address, data); }, clock, iommu: choice, devices: devices({ disk, console: guestConsole }), registerBase: windows[0] ?? 0, taps: faults.map((fault) => injectFault(fault, site)), ...(trace && windows.length > 0 ? { trace: trace.line } : {}) });
       return board;
     });
+    for (const { kind, count } of faults) if (kind === "overflow-log") setTimeout(() => { if (board) overflowLog(board.iommu, count); }, OVERFLOW_AT).unref();
     const end = await session.ended;
     if (end.reason === "failed") throw new CommandError(ExitCode.Fault, end.text ?? "The guest ended for no known reason.");
   } finally {
@@ -184,10 +199,10 @@ const boot = async ({ choice, devices, disk, kernel, initrd, ours, interactive, 
       process.stdin.unref();
     }
   }
-  return verdict(board, watch, late, ours && !interactive);
+  return verdict(board, watch, late, ours && !interactive, faults.length > 0);
 };
 
-const verdict = (board: Board | undefined, watch: ConsoleWatch, late: boolean, tested: boolean): ExitCode => {
+const verdict = (board: Board | undefined, watch: ConsoleWatch, late: boolean, tested: boolean, injected: boolean): ExitCode => {
   const say = (text: string): void => {
     process.stderr.write(`${text}\n`);
   };
@@ -200,7 +215,8 @@ const verdict = (board: Board | undefined, watch: ConsoleWatch, late: boolean, t
   }
   const wrong = [
     ...(watch.panicked ? ["the kernel panicked"] : []),
-    ...(board.counters.faults > 0 ? [`the IOMMU reported ${board.counters.faults} faults`] : []),
+    // Whoever injects faults wants to see the driver get over them.
+    ...(board.counters.faults > 0 && !injected ? [`the IOMMU reported ${board.counters.faults} faults`] : []),
     ...(tested && !watch.passed ? [watch.failed ? "the self-test failed" : "the self-test did not end"] : []),
     ...(board.unknownAccesses.length > 0 ? ["the guest used registers that are not there"] : []),
   ];

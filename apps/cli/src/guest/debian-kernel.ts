@@ -25,7 +25,7 @@ export interface KernelSource {
 }
 
 /** Where a user's caches are. XDG Base Directory Specification. */
-export const defaultCache = (): string => join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "iommu-lab");
+export const defaultCache = (): string => join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "iommu-lab");
 
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const MIRROR = "http://deb.debian.org/debian";

@@ -1,5 +1,6 @@
-import { EduFunction, virtioBlock, VirtioConsole, virtioEntropy, VirtioFunction, type BlockBackend, type EduInterrupts } from "@iommu-lab/hypervisor/devices";
+import { EduFunction, virtioBlock, virtioEntropy, VirtioFunction, type BlockBackend, type EduInterrupts, type VirtioConsole } from "@iommu-lab/hypervisor/devices";
 import type { IommuChoice, Seat } from "@iommu-lab/hypervisor/board";
+import { INJECTIONS, type InjectedFault, type Injection } from "@iommu-lab/hypervisor/faults";
 import { CommandError, ExitCode } from "../exit-code.ts";
 
 const refuse = (text: string): never => {
@@ -88,4 +89,20 @@ export const deviceOptions = (texts: readonly string[]): ((surroundings: DeviceS
           return { devfn, fn: new EduFunction({ interrupts }) };
       }
     });
+};
+
+const KINDS = Object.keys(INJECTIONS) as Injection[];
+
+/** `--inject-fault`: a kind, then which occasions. @throws CommandError */
+export const faultOption = (text: string): InjectedFault => {
+  const { name, values } = parseOption("--inject-fault", text);
+  const kind = oneOf("--inject-fault", name, KINDS);
+  let fault: InjectedFault = { kind };
+  for (const [key, value] of values) {
+    const number = Number(value);
+    if (!Number.isInteger(number) || number < 0) refuse(`--inject-fault ${kind}: ${key} is a number, not "${value}".`);
+    if (key === "after" || key === "count" || (key === "delay" && kind === "delay-invalidation")) fault = { ...fault, [key]: number };
+    else refuse(`--inject-fault ${kind} has no option "${key}"; there are after and count${kind === "delay-invalidation" ? ", and delay in milliseconds" : ""}.`);
+  }
+  return fault;
 };

@@ -3,7 +3,7 @@ import { VtdUnit } from "@iommu-lab/iommu-intel/hardware";
 import { encodeMessage } from "@iommu-lab/interrupt-remap";
 import type { AccessSize, Hpa, MmioHandler } from "@iommu-lab/memory";
 import type { Clock, InterruptSink, Iommu, PciFunction } from "@iommu-lab/pci-bus";
-import { RootComplex } from "@iommu-lab/pci-bus/model";
+import { RootComplex, type InterruptWire } from "@iommu-lab/pci-bus/model";
 import type { GuestBus, GuestRam, RegisterWindow } from "../engines/engine.ts";
 import { TraceRecorder } from "../replay/trace-recorder.ts";
 import { dmarTable, ivrsTable } from "./firmware-tables.ts";
@@ -23,6 +23,8 @@ export interface BoardParts {
   readonly memory: GuestRam;
   /** Where interrupts leave the board, in compatibility format: the processor's local APIC. */
   readonly message: (address: number, data: number) => void;
+  /** Where INTx wires lead; without it they lead nowhere. */
+  readonly wire?: (wire: InterruptWire, asserted: boolean) => void;
   readonly clock: Clock;
   readonly iommu: IommuChoice;
   readonly devices: readonly Seat[];
@@ -78,7 +80,7 @@ export class Board implements GuestBus {
     this.#counters = made.counters;
     this.windows = [{ size: made.window, handler: watchUnknown(taps.registers(made.iommu.registers), made.decodes, (text) => this.unknownAccesses.push(text)) }];
     this.tables = [made.table];
-    this.complex = new RootComplex({ memory: taps.deviceMemory(parts.memory), clock: parts.clock, interrupts: taps.interrupts(messagesTo((address, data) => {
+    this.complex = new RootComplex({ memory: taps.deviceMemory(parts.memory), clock: parts.clock, ...(parts.wire ? { interruptWire: parts.wire } : {}), interrupts: taps.interrupts(messagesTo((address, data) => {
       this.#interrupts++;
       parts.message(address, data);
     })) });

@@ -40,7 +40,8 @@ export class TraceRecorder implements BoardTaps {
   readonly #shadow = new Map<number, Uint8Array>();
   /** Messages of the IOMMU itself during the step at hand. */
   #own: string[] = [];
-  #delivered: { addr: string; data: string } | undefined;
+  /** What the message at hand became; null while it is blocked. */
+  #delivered: { readonly addr: string; readonly data: string } | null = null;
 
   readonly #machine: RecordedMachine;
 
@@ -192,9 +193,9 @@ export class TraceRecorder implements BoardTaps {
         port.pageRequest(request);
       },
       message: (address, data) => {
-        this.#delivered = undefined;
+        this.#delivered = null;
         const completion = port.message(address, data);
-        this.#step({ op: "msi", bdf, addr: hex(address), data: hex(data >>> 0), out: this.#delivered ?? null });
+        this.#step({ op: "msi", bdf, addr: hex(address), data: hex(data >>> 0), out: this.#delivered });
         return completion;
       },
       interruptPin: (pin, asserted) => {

@@ -64,7 +64,7 @@ export const virtioBlock = (disk: BlockBackend): VirtioDevice => {
         return [Status.Ok, 0];
       case Type.GetId: {
         const id = new Uint8Array(ID_BYTES);
-        for (const [i, character] of [...disk.serial.slice(0, ID_BYTES)].entries()) id[i] = character.charCodeAt(0) & 0x7f;
+        for (let i = 0; i < Math.min(ID_BYTES, disk.serial.length); i++) id[i] = disk.serial.charCodeAt(i) & 0x7f;
         return [Status.Ok, scatter(io.memory, data, id)];
       }
       default:

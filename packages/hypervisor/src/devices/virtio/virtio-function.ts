@@ -267,7 +267,7 @@ export class VirtioFunction implements PciFunction, QueueAccess {
         this.#driverFeatureSelect = value;
         break;
       case 0x0c:
-        if (value !== undefined && this.#driverFeatureSelect < 2 && (this.#status & Status.FeaturesOk) === 0) this.#accepted[this.#driverFeatureSelect] = value;
+        if (this.#driverFeatureSelect < 2 && (this.#status & Status.FeaturesOk) === 0) this.#accepted[this.#driverFeatureSelect] = value;
         break;
       case 0x10:
         this.#configVector = this.#vector(value);
