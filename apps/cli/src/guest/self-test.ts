@@ -2,14 +2,18 @@ import { readFileSync } from "node:fs";
 import { cpioArchive, type CpioEntry } from "./cpio.ts";
 import type { GuestFiles } from "./debian-kernel.ts";
 import { modulesOf, type KernelModule } from "./kernel-modules.ts";
+import { syscallProgram } from "./syscall-program.ts";
+import { GROUP_LINK, MESSAGE, UNMAPPED, vfioScript } from "./vfio-script.ts";
 
 /** What the guest prints, for the program outside to know how it went. */
-export const Mark = { passed: "IOMMU-LAB: self-test passed", failed: "IOMMU-LAB: self-test failed" } as const;
+export const Mark = { passed: "IOMMU-LAB: self-test passed", failed: "IOMMU-LAB: self-test failed", expectedFault: "IOMMU-LAB: the next fault is wanted" } as const;
 
 /** What is to be done once the guest is up. */
 export type GuestPurpose = "self-test" | "shell";
 
-const MODULES = ["virtio_pci", "virtio-rng", "virtio_blk", "virtio_console"] as const;
+const MODULES = ["virtio_pci", "virtio-rng", "virtio_blk", "virtio_console", "vfio-pci", "vfio_iommu_type1"] as const;
+/** Where the command puts an edu device, if it has one by default. */
+const EDU = "0000:00:08.0";
 /** Bytes that the block test writes and reads back. */
 const BLOCK_MIB = 64;
 
@@ -57,7 +61,26 @@ for name in virtio0-input virtio1-req.0 virtio2-output; do
   [ "\${count:-0}" -gt 0 ] && result=ok || result="$count"
   check "interrupts of $name arrive" "$result"
 done
-grep -E 'virtio|edu|DMAR|AMD-Vi' /proc/interrupts
+
+edu=/sys/bus/pci/devices/${EDU}
+if [ "$(cat $edu/vendor $edu/device 2>/dev/null | tr -d '\n')" != 0x12340x11e8 ]; then echo "IOMMU-LAB: no edu device: vfio is not tried"
+elif grep -q intremap=off /proc/cmdline; then echo "IOMMU-LAB: no interrupt remapping: vfio is not tried"
+else
+  echo 1234 11e8 >/sys/bus/pci/drivers/vfio-pci/new_id
+  ln -s /dev/vfio/$(basename $(readlink $edu/iommu_group)) ${GROUP_LINK}
+  echo "${Mark.expectedFault}"
+  syscalls </vfio-script >/tmp/vfio
+  [ "$(head -c ${MESSAGE.length} /tmp/vfio)" = "${MESSAGE}" ] && result=ok || result=no
+  check "vfio-pci moves a message to edu and back" "$result"
+  [ "$(dd if=/tmp/vfio bs=1 skip=${MESSAGE.length} count=8 2>/dev/null | hexdump -ve '1/1 "%02x"')" = 0100000000000000 ] && result=ok || result=no
+  check "edu's interrupt reaches an eventfd" "$result"
+  [ "$(dd if=/tmp/vfio bs=1 skip=${MESSAGE.length + 8} count=4 2>/dev/null | hexdump -ve '1/1 "%02x"')" = 0a000000 ] && result=ok || result=no
+  check "a write to where nothing is mapped is refused" "$result"
+  sleep 1
+  dmesg | grep -qE 'DMAR: .DMA Write.*00:08.0.*0x${UNMAPPED.toString(16)}.*0x05|00:08.0: AMD-Vi: Event logged .IO_PAGE_FAULT.*address=0x${UNMAPPED.toString(16)} ' && result=ok || result=no
+  check "the kernel tells of that fault" "$result"
+fi
+grep -E 'virtio|vfio|DMAR|AMD-Vi' /proc/interrupts
 
 if [ $failed = 0 ]; then echo "${Mark.passed}"; else echo "${Mark.failed}"; fi
 sleep 1
@@ -78,6 +101,8 @@ export const guestFileSystem = (files: GuestFiles, purpose: GuestPurpose): Uint8
     ...["bin", "dev", "modules"].map(folder),
     { kind: "file", path: "bin/busybox", mode: 0o755, bytes: readFileSync(files.busybox) },
     ...modules.map(({ name, bytes }): CpioEntry => ({ kind: "file", path: `modules/${name}`, mode: 0o644, bytes })),
+    { kind: "file", path: "bin/syscalls", mode: 0o755, bytes: syscallProgram() },
+    { kind: "file", path: "vfio-script", mode: 0o644, bytes: vfioScript(EDU) },
     { kind: "file", path: "init", mode: 0o755, bytes: Buffer.from(`${START}${insertModules(modules)}\n${purpose === "self-test" ? SELF_TEST : SHELL}`) },
   ]);
 };
