@@ -35,6 +35,8 @@ const MEMORY_DISK = 72 * 2 ** 20;
 /** Milliseconds after the start at which the log overflows: the driver is up. */
 const OVERFLOW_AT = 15_000;
 const PANIC = "Kernel panic";
+/** How a kernel complains about itself. */
+const COMPLAINTS = ["WARNING: ", "BUG: ", "Call Trace:", "Oops: ", "soft lockup", "rcu: INFO"];
 
 /** Real time, as time-outs of a real guest want it. */
 const wallClock = (): Clock => {
@@ -72,6 +74,8 @@ const countersText = ({ translations, hits, misses, faults, interrupts }: BoardC
 /** Watches a console for what decides how a boot ended. */
 class ConsoleWatch {
   panicked = false;
+  /** The first of its complaints. */
+  complaint: string | undefined;
   passed = false;
   failed = false;
   /** Faults that the self-test makes on purpose. */
@@ -81,6 +85,7 @@ class ConsoleWatch {
   push(bytes: Uint8Array): void {
     const text = this.#tail + Buffer.from(bytes).toString("latin1");
     this.panicked ||= text.includes(PANIC);
+    this.complaint ??= COMPLAINTS.find((each) => text.includes(each));
     this.passed ||= text.includes(Mark.passed);
     this.failed ||= text.includes(Mark.failed);
     if (text.includes(Mark.expectedFault)) this.expectedFaults = 1;
@@ -218,6 +223,7 @@ const verdict = (board: Board | undefined, watch: ConsoleWatch, late: boolean, t
   }
   const wrong = [
     ...(watch.panicked ? ["the kernel panicked"] : []),
+    ...(watch.complaint !== undefined && !injected ? [`the kernel complained ("${watch.complaint.trim()}")`] : []),
     // Whoever injects faults wants to see the driver get over them.
     ...(board.counters.faults !== watch.expectedFaults && !injected ? [`the IOMMU reported ${board.counters.faults} faults, ${watch.expectedFaults} were wanted`] : []),
     ...(tested && !watch.passed ? [watch.failed ? "the self-test failed" : "the self-test did not end"] : []),

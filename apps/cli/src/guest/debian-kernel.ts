@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, globSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { GuestFailure } from "./failure.ts";
 
 /** Files of Debian packages that a guest is made of. */
@@ -79,11 +79,14 @@ const only = (folder: string, pattern: string): string => {
   return join(folder, found);
 };
 
-/** The newest kernel in the cache: of a suite, the one that was fetched from it. */
-const cachedKernel = (cache: string): string | undefined =>
-  globSync("linux-image-*", { cwd: cache, exclude: (name) => name.includes(".part-") })
+/** The newest kernel in the cache of those that no suite was asked for. */
+const cachedKernel = (cache: string): string | undefined => {
+  const ofSuites = new Set(globSync("apt/*/kernel/*", { cwd: cache }).map((path) => basename(path)));
+  return globSync("linux-image-*", { cwd: cache })
+    .filter((name) => !name.includes(".part-") && !ofSuites.has(name))
     .toSorted((a, b) => b.localeCompare(a, "en", { numeric: true }))
     .at(0);
+};
 
 /** Says which kernel a suite gave the last time, so that a later call needs no network. */
 const noteOf = (cache: string, suite: string): string => join(cache, "apt", suite, "kernel");
