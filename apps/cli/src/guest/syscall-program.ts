@@ -2,7 +2,7 @@
 const LOAD = 0x40_0000;
 const HEADERS = 64 + 56;
 const RECORD = 0x40_1000;
-export const ARENA = 0x50_0000;
+const ARENA = 0x50_0000;
 const ARENA_BYTES = 0x10_0000;
 /** Number, mask, destination and six arguments. */
 const RECORD_WORDS = 9;

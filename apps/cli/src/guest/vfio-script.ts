@@ -15,8 +15,9 @@ const START = 1;
 const TO_MEMORY = 2;
 const RAISE = 4;
 
-/** Where the mapped page is for the device, and an address that nothing is mapped at. */
-export const MAPPED = 0x1000_0000;
+/** Where the mapped page is for the device. */
+const MAPPED = 0x1000_0000;
+/** An address that nothing is mapped at. */
 export const UNMAPPED = 0x1_2345_6000n;
 /** What goes to the device and comes back. */
 export const MESSAGE = "through the IOMMU and back again";

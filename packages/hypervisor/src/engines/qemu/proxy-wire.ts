@@ -4,7 +4,7 @@ import type { AccessSize } from "@iommu-lab/memory";
  * The messages between QEMU's `x-pci-proxy-dev` and the process behind it: a header of 16 bytes (command, padding, size of
  * what follows), then the body, all little-endian. QEMU docs/system/multi-process.rst; layouts found by experiment with 7.2.
  */
-export const ProxyCommand = { SyncMemory: 0, Return: 1, ConfigWrite: 2, ConfigRead: 3, BarWrite: 4, BarRead: 5, SetInterrupt: 6, Reset: 7 } as const;
+const ProxyCommand = { SyncMemory: 0, Return: 1, ConfigWrite: 2, ConfigRead: 3, BarWrite: 4, BarRead: 5, SetInterrupt: 6, Reset: 7 } as const;
 
 const HEADER = 16;
 /** Larger than any message there is: more means that the stream is not what we think. */
