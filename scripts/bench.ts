@@ -1,6 +1,6 @@
-// Measures the models against bare kernels: pnpm bench [--filter TEXT] [--json] [--renew].
+// Measures the models against bare kernels: pnpm bench [--filter TEXT] [--rows N [--seed N]] [--json] [--renew].
 // A row fails when its ratio is past three times its target, or more than 25 % above that of scripts/bench/baseline.json twice in a row.
-// A filter is a part of a row's name or of its package.
+// A filter is a part of a row's name or of its package; --rows measures so many rows, drawn by the seed.
 // The committed baseline holds, row by row, the higher ratio of two whole runs.
 // After a change that is meant to cost what it costs, `pnpm bench --renew` on a quiet machine writes a new baseline; commit it with the reason.
 import { globSync, mkdirSync, writeFileSync } from "node:fs";
@@ -11,13 +11,15 @@ import { parseArgs } from "node:util";
 import { isWorse, readBaseline, writeBaseline } from "./bench/baseline.ts";
 import { measure, measureFootprints, type Measurement } from "./bench/measure.ts";
 import { measureProcess } from "./bench/process.ts";
+import { randomSequence } from "./random-sequence.ts";
 import type { BenchFile, FootprintRow } from "./bench/row.ts";
 
 /** A ratio to a target fails the run only past this many times it: machines differ, ratios of two processes in turn hardly. */
 const TOLERANCE = 3;
 
 const root = resolve(import.meta.dirname, "..");
-const { values } = parseArgs({ options: { json: { type: "boolean", default: false }, filter: { type: "string", default: "" }, renew: { type: "boolean", default: false } } });
+const { values } = parseArgs({ options: { json: { type: "boolean", default: false }, filter: { type: "string", default: "" }, rows: { type: "string" }, seed: { type: "string" }, renew: { type: "boolean", default: false } } });
+/** Whether a name has the filter in it. */
 const wanted = (name: string): boolean => name.toLowerCase().includes(values.filter.toLowerCase());
 
 const LEFT_COLUMNS = new Set(["what", "memory", "process", "quartiles", "verdict", "target from", "limit from"]);
@@ -39,6 +41,16 @@ for (const path of globSync(["packages/*/bench/*.bench.ts", "apps/*/bench/*.benc
   files.push({ path: join(root, path), bench: (await import(pathToFileURL(join(root, path)).href)) as BenchFile });
 const keyOf = (path: string, name: string): string => `${dirname(dirname(path)).slice(root.length + 1)}: ${name}`;
 
+/** Keys of the rows to measure. */
+const chosen = ((): ReadonlySet<string> => {
+  const keys = files.flatMap(({ path, bench }) => bench.rows.map(({ name }) => keyOf(path, name))).filter(wanted);
+  if (values.rows === undefined) return new Set(keys);
+  const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.seed);
+  const random = randomSequence(seed);
+  if (!values.json) console.log(`${values.rows} of ${keys.length} rows, seed ${seed}`);
+  return new Set(keys.map((key) => ({ key, order: random() })).toSorted((a, b) => a.order - b.order).slice(0, Number(values.rows)).map(({ key }) => key));
+})();
+
 const footprints: FootprintRow[] = [];
 for (const { path, bench } of files) if (bench.memoryFootprint && (values.filter === "" || wanted("memory footprint"))) footprints.push(...(await measureFootprints(path)));
 
@@ -48,7 +60,7 @@ const regressions: Measurement[] = [];
 for (const { path, bench } of files)
   for (const [index, row] of bench.rows.entries()) {
     const key = keyOf(path, row.name);
-    if (!wanted(key)) continue;
+    if (!chosen.has(key)) continue;
     progress(`${row.name} …`);
     let measured = await measure(path, index, row, key);
     if (isWorse(measured, baseline)) {

@@ -8,6 +8,7 @@ import { limitOf } from "./mutate/limit.ts";
 import { compile, compileAll } from "./mutate/modules.ts";
 import { applyMutant, mutantsOf, type Mutant } from "./mutate/mutants.ts";
 import { Runner } from "./mutate/pool.ts";
+import { randomSequence } from "./random-sequence.ts";
 
 /** Milliseconds a test file may take beyond three times what it took without mutants. */
 const GRACE = 4000;
@@ -25,24 +26,13 @@ if (!Number.isInteger(seed) || !Number.isInteger(count) || count < 1) throw new 
 if (values.vendor !== undefined && !VENDORS.includes(values.vendor)) throw new RangeError(`--vendor is one of ${VENDORS.join(", ")}.`);
 const accepted = JSON.parse(readFileSync(join(root, "scripts/mutate/accepted.json"), "utf8")) as Readonly<Record<string, string>>;
 
-/** 0 to 1, the same sequence for the same seed (mulberry32). */
-const sequence = (): (() => number) => {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b_79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-};
-
 /** Files below a folder of a vendor's package, without some. */
 const filesOf = (vendor: string, pattern: string, without: ReadonlySet<string>): string[] =>
   globSync(`packages/iommu-${vendor}/${pattern}`, { cwd: root }).filter((path) => !without.has(basename(path))).toSorted();
 
 /** Some mutants of all, without those known to change nothing. */
 const draw = (candidates: readonly Mutant[]): { readonly chosen: readonly Mutant[]; readonly leftOut: number } => {
-  const random = sequence();
+  const random = randomSequence(seed);
   const pool = [...candidates];
   const chosen: Mutant[] = [];
   let leftOut = 0;
