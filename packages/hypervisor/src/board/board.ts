@@ -78,6 +78,8 @@ export class Board implements GuestBus {
     const made = parts.iommu.vendor === "intel" ? intel(parts, taps) : amd(parts, taps);
     this.iommu = made.iommu;
     this.#counters = made.counters;
+    // Before the registers: a recorder begins with both.
+    const own = made.seats.map(({ devfn, fn }): Seat => ({ devfn, fn: taps.function(fn, devfn, true) }));
     this.windows = [{ size: made.window, handler: watchUnknown(taps.registers(made.iommu.registers), made.decodes, (text) => this.unknownAccesses.push(text)) }];
     this.tables = [made.table];
     this.complex = new RootComplex({ memory: taps.deviceMemory(parts.memory), clock: parts.clock, ...(parts.wire ? { interruptWire: parts.wire } : {}), interrupts: taps.interrupts(messagesTo((address, data) => {
@@ -86,7 +88,7 @@ export class Board implements GuestBus {
     })) });
     const { bus } = this.complex.addHostBridge({ memory: [BARS] });
     this.complex.addIommu(this.iommu);
-    for (const { devfn, fn } of made.seats) bus.plug(taps.function(fn, devfn, true), devfn);
+    for (const { devfn, fn } of own) bus.plug(fn, devfn);
     for (const { devfn, fn } of devices) bus.plug(taps.function(fn, devfn, false), devfn);
     this.functions = [...made.seats, ...devices].map(({ devfn }) => devfn).toSorted((a, b) => a - b);
   }

@@ -22,6 +22,8 @@ const Register = { Identification: 0x00, Liveness: 0x04, Factorial: 0x08, Status
 /** Version 1.0 of the device. */
 const IDENTIFICATION = 0x0100_00ed;
 const FACTORIAL_RAISES = 0x80;
+/** What is read where no register is, or by another size than its own. */
+const NOBODY = 0xffff_ffff;
 /** Of the DMA command: start, from the device to memory, raise an interrupt at the end; and ours: the transfer was refused. */
 const Dma = { Start: 1, ToMemory: 2, Raise: 4, Refused: 8 } as const;
 const DMA_INTERRUPT = 0x100;
@@ -39,8 +41,9 @@ const factorial = (n: number): number => {
 
 /**
  * A device to learn on, with the registers of QEMU's `edu` (its documentation: docs/specs/edu.rst): a factorial, an interrupt
- * on demand, and DMA between memory and a buffer of 4 KiB. What differs: DMA addresses have 64 bits, a refused transfer says
- * so in the command register, and MSI-X and an address translation cache are to be had.
+ * on demand, and DMA between memory and a buffer of 4 KiB. What differs: everything is done at once, DMA addresses have 64 bits
+ * and can be written in halves, a refused transfer says so in the command register, and MSI-X and an address translation cache
+ * are to be had.
  */
 export class EduFunction implements PciFunction {
   readonly config: ConfigSpace;
@@ -49,7 +52,7 @@ export class EduFunction implements PciFunction {
   readonly buffer = new Uint8Array(BUFFER_SIZE);
   readonly #endpoint: Endpoint;
   #liveness = 0;
-  #factorial = 1;
+  #factorial = 0;
   #status = 0;
   #interruptStatus = 0;
   /** Source, destination, count and command: 64 bits each. */
@@ -81,7 +84,7 @@ export class EduFunction implements PciFunction {
 
   #reset(): void {
     this.#liveness = 0;
-    this.#factorial = 1;
+    this.#factorial = 0;
     this.#status = 0;
     this.#interruptStatus = 0;
     this.#dma.fill(0);
@@ -93,10 +96,11 @@ export class EduFunction implements PciFunction {
       read: (offset, size) => this.#read(offset, size),
       write: (offset, size, value) => { this.#write(offset, size, value); },
       read64: (offset, into) => {
-        into[0] = this.#read(offset, 4);
-        into[1] = this.#read(offset + 4, 4);
+        into[0] = offset < Register.Source ? NOBODY : this.#read(offset, 4);
+        into[1] = offset < Register.Source ? NOBODY : this.#read(offset + 4, 4);
       },
       write64: (offset, low, high) => {
+        if (offset < Register.Source) return;
         // The command's low half starts the transfer: its high half first.
         this.#write(offset + 4, 4, high);
         this.#write(offset, 4, low);
@@ -105,7 +109,7 @@ export class EduFunction implements PciFunction {
   }
 
   #read(offset: number, size: AccessSize): number {
-    if (size !== 4) return 0;
+    if (size !== 4 || offset % 4 !== 0) return NOBODY >>> (32 - 8 * size);
     switch (offset) {
       case Register.Identification:
         return IDENTIFICATION;
@@ -118,12 +122,12 @@ export class EduFunction implements PciFunction {
       case Register.InterruptStatus:
         return this.#interruptStatus >>> 0;
       default:
-        return offset >= Register.Source && offset < Register.Command + 8 ? (this.#dma[(offset - Register.Source) >> 2] ?? 0) : 0;
+        return offset >= Register.Source && offset < Register.Command + 8 ? (this.#dma[(offset - Register.Source) >> 2] as number) : NOBODY;
     }
   }
 
   #write(offset: number, size: AccessSize, value: number): void {
-    if (size !== 4) return;
+    if (size !== 4 || offset % 4 !== 0) return;
     switch (offset) {
       case Register.Liveness:
         this.#liveness = ~value >>> 0;

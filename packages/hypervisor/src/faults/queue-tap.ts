@@ -9,8 +9,13 @@ export type QueueEntry = readonly [number, number, number, number];
 export interface QueueKind {
   /** Offset of the 64-bit register that says where the queue is and how large. */
   readonly base: number;
-  /** Offset of the register whose low word is the tail, in bytes. */
+  /** Offsets of the registers whose low words are head and tail, in bytes. */
+  readonly head: number;
   readonly tail: number;
+  /** Switches the queue on: a register and its bit. */
+  readonly enable: { readonly at: number; readonly bit: number };
+  /** Says whether the queue is on: a register and its bit. */
+  readonly running: { readonly at: number; readonly bit: number };
   /** Bytes of the queue, by its base register's words. */
   size(low: number, high: number): number;
   /** Bytes of an entry, likewise. */
@@ -25,10 +30,13 @@ export interface QueueKind {
   readonly toNobody: QueueEntry;
 }
 
-/** The invalidation queue. VT-d §6.5.2, §11.4.9. */
+/** The invalidation queue. VT-d §6.5.2, §11.4.4, §11.4.9. */
 export const VTD_QUEUE: QueueKind = {
   base: 0x90,
+  head: 0x80,
   tail: 0x88,
+  enable: { at: 0x18, bit: 26 },
+  running: { at: 0x1c, bit: 26 },
   size: (low) => 4096 << (low & 7),
   entry: (low) => ((low & (1 << 11)) === 0 ? 16 : 32),
   nothing: [5, 0, 0, 0],
@@ -40,10 +48,13 @@ export const VTD_QUEUE: QueueKind = {
 
 const opcode = (code: number): number => (code << 28) >>> 0;
 
-/** The command buffer. AMD-Vi §2.4. */
+/** The command buffer. AMD-Vi §2.4, §3.4. */
 export const AMD_QUEUE: QueueKind = {
   base: 0x08,
+  head: 0x2000,
   tail: 0x2008,
+  enable: { at: 0x18, bit: 12 },
+  running: { at: 0x2020, bit: 4 },
   size: (_low, high) => 16 << ((high >>> 24) & 15),
   entry: () => 16,
   nothing: [0, opcode(1), 0, 0],
@@ -55,47 +66,83 @@ export const AMD_QUEUE: QueueKind = {
   toNobody: [0xfff8, (opcode(4) | 0xfff8) >>> 0, 0, 0],
 };
 
+/** Bits of a head or tail register that point into the queue. */
+const POINTER = 0x7_fff0;
+
 /** What becomes of what software has queued. */
 export interface QueueRule {
   /** The entry to put in its place, or undefined to leave it. Called once for every entry, in order. */
   replace?(entry: QueueEntry, kind: QueueKind): QueueEntry | undefined;
-  /** Nanoseconds that a tail is kept from the hardware. Called once for every tail. */
+  /** Nanoseconds that a tail is kept from the hardware. Called once for every tail that finds none on its way: later ones wait with it. */
   delay?(): number;
 }
 
-/** Registers of a unit whose queue entries pass a rule on their way: they are changed in memory, before the hardware hears of the tail. */
+/**
+ * Registers of a unit whose queue entries pass a rule on their way: they are changed in memory, before the hardware hears of
+ * the tail, or of the queue being on.
+ */
 export const tapQueue = (handler: MmioHandler, memory: GuestRam, clock: Clock, kind: QueueKind, rule: QueueRule): MmioHandler => {
   const base = new Uint32Array(2);
-  const words = new Uint32Array(2);
-  let seen = 0;
+  /** Entries before this one have passed; undefined for a queue that is new. */
+  let seen: number | undefined;
+  /** The newest of the tails that are on their way. */
+  let late: (() => void) | undefined;
 
+  const on = ({ at, bit }: QueueKind["running"]): boolean => ((handler.read(at, 4) >>> bit) & 1) === 1;
+  const pointer = (offset: number): number => handler.read(offset, 4) & POINTER;
   const wordsAt = (at: Hpa): QueueEntry => [memory.read32(at), memory.read32(at + 4), memory.read32(at + 8), memory.read32(at + 12)];
   const pass = (tail: number): void => {
+    handler.read64(kind.base, base);
     const [low, high] = [base[0] as number, base[1] as number]; // two words
     const size = kind.size(low, high);
     const step = kind.entry(low, high);
     const start = (high & 0xf_ffff) * 2 ** 32 + ((low & 0xffff_f000) >>> 0);
-    if (tail >= size) return;
-    for (; seen !== tail; seen = (seen + step) % size) {
-      const replaced = rule.replace?.(wordsAt(start + seen), kind);
-      if (replaced) for (const [i, word] of replaced.entries()) memory.write32(start + seen + 4 * i, word);
+    const head = pointer(kind.head);
+    // A tail that is in no queue, or that no entry ends at, is the hardware's to refuse.
+    if (tail >= size || (tail - head) % step !== 0) return;
+    const ahead = (at: number): number => (at - head + size) % size;
+    let next = seen === undefined || ahead(seen) > ahead(tail) ? head : seen;
+    for (; next !== tail; next = (next + step) % size) {
+      const replaced = rule.replace?.(wordsAt(start + next), kind);
+      if (replaced) for (const [i, word] of replaced.entries()) memory.write32(start + next + 4 * i, word);
     }
+    seen = tail;
+  };
+
+  const tailWritten = (low: number, forward: () => void): void => {
+    if (!on(kind.running)) {
+      forward();
+      return;
+    }
+    pass(low & POINTER);
+    if (late) {
+      late = forward;
+      return;
+    }
+    const delay = rule.delay?.() ?? 0;
+    if (delay === 0) {
+      forward();
+      return;
+    }
+    late = forward;
+    clock.after(delay, () => {
+      late?.();
+      late = undefined;
+    });
+  };
+
+  /** What waits in a queue that is off is looked at before it is switched on. */
+  const enableWritten = (value: number, forward: () => void): void => {
+    if (((value >>> kind.enable.bit) & 1) === 1 && !on(kind.running)) pass(pointer(kind.tail));
+    forward();
   };
 
   const written = (offset: number, low: number, forward: () => void): void => {
-    if (offset === kind.tail) {
-      pass(low & 0x7_fff0);
-      const delay = rule.delay?.() ?? 0;
-      if (delay > 0) {
-        clock.after(delay, forward);
-        return;
-      }
-    }
-    forward();
-    if (offset >= kind.base && offset < kind.base + 8) {
-      handler.read64(kind.base, words);
-      base.set(words);
-      seen = 0;
+    if (offset === kind.tail) tailWritten(low, forward);
+    else if (offset === kind.enable.at) enableWritten(low, forward);
+    else {
+      if (offset >= kind.base && offset < kind.base + 8) seen = undefined;
+      forward();
     }
   };
   return {

@@ -1,5 +1,5 @@
 import type { AccessSize, AddressSpace, Hpa, MmioHandler } from "@iommu-lab/memory";
-import { Completion, formatAddress, type ConfigSpace, type Interrupt, type InterruptSink, type PciFunction, type UpstreamPort } from "@iommu-lab/pci-bus";
+import { AddressType, Completion, formatAddress, NO_PASID, type ConfigSpace, type DmaOptions, type Interrupt, type InterruptSink, type PciFunction, type UpstreamPort } from "@iommu-lab/pci-bus";
 import type { BoardTaps, TableMemory } from "../board/taps.ts";
 import type { GuestRam } from "../engines/engine.ts";
 
@@ -22,9 +22,16 @@ export interface RecordedMachine {
   readonly source: string;
 }
 
+/** The capability block of an AMD IOMMU. AMD-Vi §3.2. */
+const CAPABILITY_DWORDS = [0x40, 0x44, 0x48, 0x4c, 0x50, 0x54];
+/** Bits 63:20 of an address that means interrupts. */
+const INTERRUPT_RANGE = 0xfeen;
+
 const hex = (value: number | bigint): string => `0x${value.toString(16)}`;
 const hexBytes = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 const wide = (low: number, high: number): string => hex((BigInt(high >>> 0) << 32n) | BigInt(low >>> 0));
+/** What a request carries in its PASID prefix. */
+const prefix = ({ pasid = NO_PASID, privileged, execute }: DmaOptions = {}): object => (pasid === NO_PASID ? {} : { pasid, ...(privileged ? { priv: true } : {}), ...(execute ? { exec: true } : {}) });
 const placeOf = (requester: number): string => formatAddress({ domain: 0, requester }).replace(/^0000:/, "");
 
 /**
@@ -40,6 +47,12 @@ export class TraceRecorder implements BoardTaps {
   readonly #shadow = new Map<number, Uint8Array>();
   /** Messages of the IOMMU itself during the step at hand. */
   #own: string[] = [];
+  /** The IOMMU's own configuration space, where it is a function. */
+  #ownConfig: ConfigSpace | undefined;
+  /** What happens now has no step of its own in the format: what it writes to memory is recorded when it is looked at. */
+  #unrecorded = false;
+  /** Whether the transfer at hand reached memory. */
+  #reached = false;
   /** What the message at hand became; null while it is blocked. */
   #delivered: { readonly addr: string; readonly data: string } | null = null;
 
@@ -65,7 +78,7 @@ export class TraceRecorder implements BoardTaps {
       wordOf: (pfn) => memory.wordOf(pfn),
       write32: (at, value) => {
         memory.write32(at, value);
-        this.#keep(at, 4);
+        if (!this.#unrecorded) this.#keep(at, 4);
       },
     };
   }
@@ -77,12 +90,14 @@ export class TraceRecorder implements BoardTaps {
         if (name === "readInto")
           return (at: Hpa, bytes: Uint8Array) => {
             this.#look(at, bytes.length);
+            this.#reached = at + bytes.length <= this.#memory.size;
             target.readInto(at, bytes);
           };
         if (name === "writeFrom")
           return (at: Hpa, bytes: Uint8Array) => {
             target.writeFrom(at, bytes);
-            this.#keep(at, bytes.length);
+            this.#reached = at + bytes.length <= this.#memory.size;
+            if (!this.#unrecorded) this.#keep(at, bytes.length);
           };
         const value: unknown = Reflect.get(target, name);
         return typeof value === "function" ? (value.bind(target) as unknown) : value;
@@ -116,6 +131,7 @@ export class TraceRecorder implements BoardTaps {
   }
 
   function(fn: PciFunction, devfn: number, ownFunction = false): PciFunction {
+    if (ownFunction) this.#ownConfig = fn.config;
     return {
       config: ownFunction ? this.#config(fn.config) : fn.config,
       bars: fn.bars,
@@ -169,39 +185,59 @@ export class TraceRecorder implements BoardTaps {
         const completion = move(at, part);
         if (completion !== Completion.Successful) return completion;
         done += part.length;
-        at += BigInt(part.length);
+        at = BigInt.asUintN(64, at + BigInt(part.length));
       }
       return Completion.Successful;
     };
+    const transfer = (op: "dma_read" | "dma_write", address: number | bigint, bytes: Uint8Array, options: DmaOptions | undefined, move: (at: bigint, part: Uint8Array) => Completion): Completion => {
+      // The format knows no translated requests.
+      if (options?.addressType === AddressType.Translated) return this.#unrecordedly(() => move(BigInt(address), bytes));
+      return parts(address, bytes, (at, part) => {
+        if (at >> 20n === INTERRUPT_RANGE) return this.#intoInterrupts(bdf, op === "dma_write", at, part, () => move(at, part));
+        this.#reached = false;
+        const completion = move(at, part);
+        const ok = completion === Completion.Successful;
+        const outcome = op === "dma_read" ? { len: part.length, data: ok ? hexBytes(part) : null } : { data: hexBytes(part), ok };
+        this.#step({ op, bdf, iova: hex(at), ...outcome, ...prefix(options), ...(ok && !this.#reached ? { impl: "no memory of this machine is there" } : {}) });
+        return completion;
+      });
+    };
     return {
       requester: port.requester,
-      dmaRead: (address, into, options) =>
-        parts(address, into, (at, part) => {
-          const completion = port.dmaRead(at, part, options);
-          const ok = completion === Completion.Successful;
-          this.#step({ op: "dma_read", bdf, iova: hex(at), len: part.length, data: ok ? hexBytes(part) : null });
-          return completion;
-        }),
-      dmaWrite: (address, from, options) =>
-        parts(address, from, (at, part) => {
-          const completion = port.dmaWrite(at, part, options);
-          this.#step({ op: "dma_write", bdf, iova: hex(at), data: hexBytes(part), ok: completion === Completion.Successful });
-          return completion;
-        }),
-      translate: (address, access, out, options) => port.translate(address, access, out, options),
+      dmaRead: (address, into, options) => transfer("dma_read", address, into, options, (at, part) => port.dmaRead(at, part, options)),
+      dmaWrite: (address, from, options) => transfer("dma_write", address, from, options, (at, part) => port.dmaWrite(at, part, options)),
+      translate: (address, access, out, options) => this.#unrecordedly(() => port.translate(address, access, out, options)),
       pageRequest: (request) => {
-        port.pageRequest(request);
+        this.#unrecordedly(() => {
+          port.pageRequest(request);
+        });
       },
-      message: (address, data) => {
-        this.#delivered = null;
-        const completion = port.message(address, data);
-        this.#step({ op: "msi", bdf, addr: hex(address), data: hex(data >>> 0), out: this.#delivered });
-        return completion;
-      },
+      message: (address, data) => this.#message(bdf, BigInt(address), data, () => port.message(address, data)),
       interruptPin: (pin, asserted) => {
         port.interruptPin(pin, asserted);
       },
     };
+  }
+
+  #unrecordedly<T>(action: () => T): T {
+    this.#unrecorded = true;
+    try {
+      return action();
+    } finally {
+      this.#unrecorded = false;
+    }
+  }
+
+  #message(bdf: string, at: bigint, data: number, send: () => Completion): Completion {
+    this.#delivered = null;
+    const completion = send();
+    this.#step({ op: "msi", bdf, addr: hex(at), data: hex(data >>> 0), out: this.#delivered });
+    return completion;
+  }
+
+  /** A write of four bytes there is a message, whoever meant it as what; all else is refused before any IOMMU sees it. */
+  #intoInterrupts(bdf: string, write: boolean, at: bigint, part: Uint8Array, move: () => Completion): Completion {
+    return write && part.length === 4 && at % 4n === 0n ? this.#message(bdf, at, new DataView(part.buffer, part.byteOffset).getUint32(0, true), move) : move();
   }
 
   #header(registers: MmioHandler): void {
@@ -213,7 +249,13 @@ export class TraceRecorder implements BoardTaps {
         return [hex(offset), { size: 8, value: wide(words[0] as number, words[1] as number) }]; // two words
       }),
     );
-    this.#line({ op: "machine", trace: 1, iommu: this.#vendor, source, ram: hex(ram), regs: { base: hex(registerBase), size: hex(registerSize) }, options: hostAddressWidth === undefined ? {} : { haw: hostAddressWidth }, reset });
+    this.#line({ op: "machine", trace: 1, iommu: this.#vendor, source, ram: hex(ram), regs: { base: hex(registerBase), size: hex(registerSize) }, ...this.#configAtReset(), options: hostAddressWidth === undefined ? {} : { haw: hostAddressWidth }, reset });
+  }
+
+  /** What an AMD IOMMU's capability says beside its registers: a replayer needs it too. */
+  #configAtReset(): { readonly config?: Readonly<Record<string, string>> } {
+    const config = this.#ownConfig;
+    return config === undefined ? {} : { config: Object.fromEntries(CAPABILITY_DWORDS.map((offset) => [hex(offset), hex(config.read(offset, 4))])) };
   }
 
   #line(step: unknown): void {

@@ -1,9 +1,10 @@
-import { gather, scatter, type Buffer, type Chain } from "./virtqueue.ts";
+import { plus } from "./dma.ts";
+import { gather, LARGEST_REQUEST, QueueBroken, roomOf, scatter, type Buffer, type Chain } from "./virtqueue.ts";
 import type { QueueAccess, VirtioDevice } from "./virtio-function.ts";
 
 export const SECTOR = 512;
 
-/** Where a disk's sectors are. Calls that fail throw: the request then ends with an error. */
+/** Where a disk's sectors are. A call that fails throws a `DiskError`: the request then ends with an error. */
 export interface BlockBackend {
   /** Sectors of 512 bytes. */
   readonly sectors: number;
@@ -16,17 +17,20 @@ export interface BlockBackend {
 }
 
 /** Feature bits. Virtio 1.2 §5.2.3. */
-const Feature = { SegMax: 2, ReadOnly: 5, BlockSize: 6, Flush: 9 } as const;
+const Feature = { SizeMax: 1, SegMax: 2, ReadOnly: 5, BlockSize: 6, Flush: 9 } as const;
 const Type = { In: 0, Out: 1, Flush: 4, GetId: 8 } as const;
 const Status = { Ok: 0, IoError: 1, Unsupported: 2 } as const;
 const HEADER_BYTES = 16;
 const ID_BYTES = 20;
 const QUEUE_SIZE = 128;
+/** Bytes of a segment: as many as all segments together may have without passing the largest request. */
+const SEGMENT = 2 ** 17;
 
 const configOf = ({ sectors }: BlockBackend): Uint8Array => {
   const config = new Uint8Array(24);
   const view = new DataView(config.buffer);
   view.setBigUint64(0, BigInt(sectors), true);
+  view.setUint32(8, SEGMENT, true);
   view.setUint32(12, QUEUE_SIZE - 2, true); // seg_max: a header and a status byte beside
   view.setUint32(20, SECTOR, true);
   return config;
@@ -37,7 +41,7 @@ const withoutStatus = (writable: readonly Buffer[]): { readonly data: readonly B
   const last = writable.at(-1);
   if (last === undefined || last.length === 0) return undefined;
   const rest = last.length - 1;
-  const status = { address: typeof last.address === "number" ? last.address + rest : last.address + BigInt(rest), length: 1 };
+  const status = { address: plus(last.address, rest), length: 1 };
   return { data: rest === 0 ? writable.slice(0, -1) : [...writable.slice(0, -1), { ...last, length: rest }], status };
 };
 
@@ -47,10 +51,10 @@ export const virtioBlock = (disk: BlockBackend): VirtioDevice => {
 
   /** Does one request; the status, and the bytes written before it. */
   const run = (type: number, sector: number, out: Uint8Array, data: readonly Buffer[], io: QueueAccess): readonly [status: number, written: number] => {
-    const room = data.reduce((sum, { length }) => sum + length, 0);
     switch (type) {
       case Type.In: {
-        if (!inside(sector, room)) return [Status.IoError, 0];
+        const room = roomOf(data);
+        if (room > LARGEST_REQUEST || !inside(sector, room)) return [Status.IoError, 0];
         const bytes = new Uint8Array(room);
         disk.read(sector, bytes);
         return [Status.Ok, scatter(io.memory, data, bytes)];
@@ -74,20 +78,18 @@ export const virtioBlock = (disk: BlockBackend): VirtioDevice => {
 
   const serve = (queue: number, chain: Chain, io: QueueAccess): void => {
     const parts = withoutStatus(chain.writable);
+    if (parts === undefined) throw new QueueBroken("A request for a disk has no room for its status.");
     const bytes = gather(io.memory, chain.readable);
-    if (parts === undefined || bytes.length < HEADER_BYTES) {
-      io.give(queue, chain.head, 0); // without room for a status there is nobody to tell
-      return;
-    }
-    const view = new DataView(bytes.buffer);
-    const sector = view.getBigUint64(8, true);
     let result: readonly [number, number] = [Status.IoError, 0];
-    if (sector < 2n ** 53n)
+    if (bytes.length >= HEADER_BYTES) {
+      const view = new DataView(bytes.buffer);
       try {
-        result = run(view.getUint32(0, true), Number(sector), bytes.subarray(HEADER_BYTES), parts.data, io);
+        // No disk is so large that a sector of it is no exact number.
+        result = run(view.getUint32(0, true), Number(view.getBigUint64(8, true)), bytes.subarray(HEADER_BYTES), parts.data, io);
       } catch (error) {
         if (!(error instanceof DiskError)) throw error;
       }
+    }
     scatter(io.memory, [parts.status], Uint8Array.of(result[0]));
     io.give(queue, chain.head, result[1] + 1);
   };
@@ -95,7 +97,7 @@ export const virtioBlock = (disk: BlockBackend): VirtioDevice => {
   return {
     type: 2,
     classCode: 0x01_0000,
-    features: [Feature.SegMax, Feature.BlockSize, Feature.Flush, ...(disk.readOnly ? [Feature.ReadOnly] : [])],
+    features: [Feature.SizeMax, Feature.SegMax, Feature.BlockSize, Feature.Flush, ...(disk.readOnly ? [Feature.ReadOnly] : [])],
     queues: [QUEUE_SIZE],
     config: configOf(disk),
     notified(queue, io) {

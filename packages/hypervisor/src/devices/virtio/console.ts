@@ -36,8 +36,12 @@ export class VirtioConsole implements VirtioDevice {
 
   /** What somebody types; kept until the guest has room for it. */
   input(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
     this.#waiting.push(bytes);
-    if (this.#io) this.#deliver(this.#io);
+    const io = this.#io;
+    io?.attempt(() => {
+      this.#deliver(io);
+    });
   }
 
   reset(): void {

@@ -6,8 +6,8 @@ export type DmaAddress = number | bigint;
 /** The address that two 32-bit halves make. */
 export const addressOf = (low: number, high: number): DmaAddress => (high < 0x20_0000 ? (high >>> 0) * 0x1_0000_0000 + (low >>> 0) : (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0));
 
-/** An address so many bytes further on. */
-export const plus = (address: DmaAddress, bytes: number): DmaAddress => (typeof address === "number" && address + bytes < 2 ** 53 ? address + bytes : BigInt(address) + BigInt(bytes));
+/** An address so many bytes further on; after the last of 64 bits comes 0. */
+export const plus = (address: DmaAddress, bytes: number): DmaAddress => (typeof address === "number" && address + bytes < 2 ** 53 ? address + bytes : BigInt.asUintN(64, BigInt(address) + BigInt(bytes)));
 
 /** The IOMMU, or whoever stands on the way, refused an access. */
 export class DmaRefused extends Error {

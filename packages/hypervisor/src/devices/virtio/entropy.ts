@@ -1,4 +1,4 @@
-import { scatter } from "./virtqueue.ts";
+import { roomOf, scatter } from "./virtqueue.ts";
 import type { VirtioDevice } from "./virtio-function.ts";
 
 /** Most bytes given at a time. */
@@ -13,8 +13,7 @@ export const virtioEntropy = (fill: (into: Uint8Array) => void): VirtioDevice =>
   config: new Uint8Array(0),
   notified(queue, io) {
     for (let chain = io.take(queue); chain !== undefined; chain = io.take(queue)) {
-      const room = chain.writable.reduce((sum, { length }) => sum + length, 0);
-      const bytes = new Uint8Array(Math.min(room, AT_ONCE));
+      const bytes = new Uint8Array(Math.min(roomOf(chain.writable), AT_ONCE));
       fill(bytes);
       io.give(queue, chain.head, scatter(io.memory, chain.writable, bytes));
     }

@@ -2,8 +2,10 @@ import type { AccessSize, MmioHandler } from "@iommu-lab/memory";
 import type { ConfigSpace, FabricPort, PciFunction, UpstreamPort } from "@iommu-lab/pci-bus";
 import { msix, vendorSpecific, type CapabilityImage } from "@iommu-lab/pci-bus/capabilities";
 import { Endpoint } from "@iommu-lab/pci-bus/model";
+import { openWindow, WindowedConfig } from "./config-window.ts";
 import { DeviceMemory, DmaRefused } from "./dma.ts";
-import { QueueBroken, Virtqueue, type Chain, type QueueFeatures } from "./virtqueue.ts";
+import { FieldWindow } from "./field-window.ts";
+import { NO_VECTOR, QueueBroken, Virtqueue, type Chain, type QueueFeatures } from "./virtqueue.ts";
 
 /** Feature bits that every device here offers. Virtio 1.2 §6 "Reserved Feature Bits". */
 export const Feature = { IndirectDescriptors: 28, EventIndex: 29, Version1: 32, AccessPlatform: 33 } as const;
@@ -38,17 +40,39 @@ export interface QueueAccess {
   give(queue: number, head: number, written: number): void;
   /** Interrupts as the driver wants it, after requests were given back. */
   flush(queue: number): void;
+  /** Does what a driver's mistake or the IOMMU's refusal may end: the device then needs a reset, and says so. */
+  attempt(action: () => void): void;
 }
 
 const BAR_SIZE = 0x8000;
 /** Where the structures are in BAR 0. */
 const Place = { Common: 0x0000, Isr: 0x1000, Device: 0x2000, Notify: 0x3000, MsixTable: 0x4000, MsixPending: 0x5000 } as const;
-const COMMON_LENGTH = 0x38;
 const NOTIFY_MULTIPLIER = 4;
 /** Of a virtio_pci_cap: cfg_type. §4.1.4. */
 const CapabilityType = { Common: 1, Notify: 2, Isr: 3, Device: 4, PciConfig: 5 } as const;
-/** Offsets in a virtio_pci_cap, from the capability's own start. */
-const WINDOW = { bar: 4, offset: 8, length: 12, data: 16 } as const;
+/** Bytes of the fields in the common configuration, by name. §4.1.4.3 "Common configuration structure layout". */
+const COMMON_WIDTHS = [4, 4, 4, 4, 2, 2, 1, 1, 2, 2, 2, 2, 2, 4, 4, 4, 4, 4, 4] as const;
+const Common = {
+  DeviceFeatureSelect: 0x00,
+  DeviceFeature: 0x04,
+  DriverFeatureSelect: 0x08,
+  DriverFeature: 0x0c,
+  ConfigVector: 0x10,
+  QueueCount: 0x12,
+  Status: 0x14,
+  Generation: 0x15,
+  QueueSelect: 0x16,
+  QueueSize: 0x18,
+  QueueVector: 0x1a,
+  QueueEnable: 0x1c,
+  QueueNotifyOffset: 0x1e,
+  QueueAreas: 0x20,
+} as const;
+const COMMON_LENGTH = 0x38;
+/** Bits of the interrupt status. §4.1.4.5. */
+const Reason = { Queue: 1, Configuration: 2 } as const;
+/** Requests that a queue can give at a time, in sizes of the queue: a driver that adds more while it is served is not right. */
+const ROUNDS = 64;
 
 const structure = (type: number, offset: number, length: number, more: readonly number[] = []): CapabilityImage => {
   const contents = new Uint8Array(13 + 4 * more.length);
@@ -58,14 +82,6 @@ const structure = (type: number, offset: number, length: number, more: readonly 
   view.setUint32(9, length, true);
   for (const [i, word] of more.entries()) view.setUint32(13 + 4 * i, word, true);
   return vendorSpecific(contents);
-};
-
-/** The window on BARs that configuration space has, for firmware without MMIO: place, length and data can be written. §4.1.4.9. */
-const configWindow = (): CapabilityImage => {
-  const image = structure(CapabilityType.PciConfig, 0, 0, [0]);
-  image.writable.fill(0xff, WINDOW.bar, WINDOW.bar + 1);
-  image.writable.fill(0xff, WINDOW.offset, WINDOW.data + 4);
-  return image;
 };
 
 /**
@@ -87,9 +103,14 @@ export class VirtioFunction implements PciFunction, QueueAccess {
   #deviceFeatureSelect = 0;
   #driverFeatureSelect = 0;
   #queueSelect = 0;
-  #configVector = 0xffff;
+  #configVector = NO_VECTOR;
   #generation = 0;
   #isr = 0;
+  /** The level of the INTx pin. */
+  #pin = false;
+  /** Requests taken since the device last flushed a queue. */
+  #taken = 0;
+  readonly #common = new FieldWindow({ widths: COMMON_WIDTHS, get: (at) => this.#getCommon(at), set: (at, value) => { this.#setCommon(at, value); } });
 
   constructor(device: VirtioDevice) {
     this.#device = device;
@@ -112,7 +133,7 @@ export class VirtioFunction implements PciFunction, QueueAccess {
           structure(CapabilityType.Isr, Place.Isr, 1),
           structure(CapabilityType.Device, Place.Device, Math.max(4, device.config.length)),
           structure(CapabilityType.Notify, Place.Notify, NOTIFY_MULTIPLIER * device.queues.length, [NOTIFY_MULTIPLIER]),
-          configWindow(),
+          openWindow(structure(CapabilityType.PciConfig, 0, 0, [0])),
         ],
       },
       { bars: [byParts((offset, size) => this.#read(offset, size), (offset, size, value) => { this.#write(offset, size, value); })], reset: () => { this.#reset(); } },
@@ -120,7 +141,10 @@ export class VirtioFunction implements PciFunction, QueueAccess {
     this.bars = endpoint.bars;
     this.fabric = endpoint.fabric;
     this.memory = new DeviceMemory(() => endpoint.port);
-    this.config = new WindowedConfig(endpoint, windowOf(endpoint));
+    this.config = new WindowedConfig(endpoint, BAR_SIZE);
+    endpoint.config.onWrite(() => {
+      this.#drivePin();
+    });
   }
 
   connect(port: UpstreamPort): void {
@@ -131,15 +155,18 @@ export class VirtioFunction implements PciFunction, QueueAccess {
     return (((this.#accepted[feature >> 5] ?? 0) >>> (feature & 31)) & 1) === 1;
   }
 
-  /** Between DRIVER_OK and whatever broke. */
+  /** Between DRIVER_OK, which needs features agreed on, and whatever broke. §3.1.1. */
   get running(): boolean {
-    return (this.#status & (Status.DriverOk | Status.NeedsReset)) === Status.DriverOk;
+    return (this.#status & (Status.DriverOk | Status.FeaturesOk | Status.NeedsReset)) === (Status.DriverOk | Status.FeaturesOk);
   }
 
   take(queue: number): Chain | undefined {
     const ring = this.queues[queue];
     if (!ring?.enabled || !this.running) return undefined;
-    return this.#guarded(() => ring.take(this.memory, this.#features));
+    return this.#guarded(() => {
+      if (this.#taken++ >= ROUNDS * ring.size) throw new QueueBroken(`Queue ${queue} gets new requests while old ones are served, without end.`);
+      return ring.take(this.memory, this.#features);
+    });
   }
 
   give(queue: number, head: number, written: number): void {
@@ -149,14 +176,23 @@ export class VirtioFunction implements PciFunction, QueueAccess {
 
   flush(queue: number): void {
     const ring = this.queues[queue];
+    this.#taken = 0;
     if (!ring?.enabled || !this.running) return;
-    if (this.#guarded(() => ring.wantsInterrupt(this.memory, this.#features)) === true) this.#interrupt(ring.vector, 1);
+    if (this.#guarded(() => ring.wantsInterrupt(this.memory, this.#features)) === true) this.#interrupt(ring.vector, Reason.Queue);
   }
 
-  /** Tells the driver that the device configuration has changed. §2.5. */
+  attempt(action: () => void): void {
+    this.#guarded(action);
+  }
+
+  /** Tells the driver that the device configuration has changed. §2.5, §4.1.4.3.1. */
   configChanged(): void {
     this.#generation = (this.#generation + 1) & 0xff;
-    if ((this.#status & Status.DriverOk) !== 0) this.#interrupt(this.#configVector, 2);
+    this.#tellOfConfig();
+  }
+
+  #tellOfConfig(): void {
+    if ((this.#status & Status.DriverOk) !== 0) this.#interrupt(this.#configVector, Reason.Configuration);
   }
 
   get #features(): QueueFeatures {
@@ -170,35 +206,43 @@ export class VirtioFunction implements PciFunction, QueueAccess {
     } catch (error) {
       if (!(error instanceof DmaRefused || error instanceof QueueBroken)) throw error;
       this.#status |= Status.NeedsReset;
-      this.configChanged();
+      this.#tellOfConfig();
       return undefined;
     }
   }
 
-  /** MSI-X, or the pin with the reason in the interrupt status. §4.1.4.5. */
+  /** §4.1.4.5.1: the interrupt status tells of the configuration always, of queues only while MSI-X is off. */
   #interrupt(vector: number, reason: 1 | 2): void {
     const { msix: table } = this.#endpoint;
-    if (table?.enabled) {
-      if (vector < table.vectors) table.raise(vector);
-      return;
-    }
-    this.#isr |= reason;
-    this.#endpoint.raise();
+    const messages = table?.enabled === true;
+    if (!messages || reason === Reason.Configuration) this.#isr |= reason;
+    if (messages && vector < table.vectors) table.raise(vector);
+    this.#drivePin();
+  }
+
+  /** The pin is the logical or of the interrupt status while MSI-X is off. §4.1.4.5.1. */
+  #drivePin(): void {
+    const level = this.#isr !== 0 && this.#endpoint.msix?.enabled !== true;
+    if (level === this.#pin) return;
+    this.#pin = level;
+    if (level) this.#endpoint.raise();
+    else this.#endpoint.lower();
   }
 
   #reset(): void {
     this.#status = 0;
     this.#accepted.fill(0);
     this.#deviceFeatureSelect = this.#driverFeatureSelect = this.#queueSelect = 0;
-    this.#configVector = 0xffff;
-    if (this.#isr !== 0) this.#endpoint.lower();
+    this.#configVector = NO_VECTOR;
     this.#isr = 0;
+    this.#taken = 0;
+    this.#drivePin();
     for (const queue of this.queues) queue.reset();
     this.#device.reset?.();
   }
 
   #read(offset: number, size: AccessSize): number {
-    if (offset < Place.Isr) return this.#readCommon(offset, size);
+    if (offset < Place.Isr) return this.#common.read(offset, size);
     if (offset < Place.Device) return offset === Place.Isr ? this.#readIsr() : 0;
     if (offset >= Place.Notify) return 0;
     let value = 0;
@@ -209,93 +253,91 @@ export class VirtioFunction implements PciFunction, QueueAccess {
   #readIsr(): number {
     const value = this.#isr;
     this.#isr = 0;
-    if (value !== 0) this.#endpoint.lower();
+    this.#drivePin();
     return value;
   }
 
-  /** §4.1.4.3 "Common configuration structure layout". Wide fields are read in halves too. */
-  #readCommon(offset: number, size: AccessSize): number {
+  #getCommon(at: number): number {
     const queue = this.queues[this.#queueSelect];
-    switch (offset) {
-      case 0x00:
+    switch (at) {
+      case Common.DeviceFeatureSelect:
         return this.#deviceFeatureSelect;
-      case 0x04:
+      case Common.DeviceFeature:
         return this.#offered[this.#deviceFeatureSelect] ?? 0;
-      case 0x08:
+      case Common.DriverFeatureSelect:
         return this.#driverFeatureSelect;
-      case 0x0c:
+      case Common.DriverFeature:
         return this.#accepted[this.#driverFeatureSelect] ?? 0;
-      case 0x10:
-        return size === 4 ? (this.#configVector | (this.queues.length << 16)) >>> 0 : this.#configVector;
-      case 0x12:
+      case Common.ConfigVector:
+        return this.#configVector;
+      case Common.QueueCount:
         return this.queues.length;
-      case 0x14:
-        return size === 1 ? this.#status : this.#status | (this.#generation << 8) | (size === 4 ? this.#queueSelect << 16 : 0);
-      case 0x15:
+      case Common.Status:
+        return this.#status;
+      case Common.Generation:
         return this.#generation;
-      case 0x16:
+      case Common.QueueSelect:
         return this.#queueSelect;
-      case 0x18:
+      case Common.QueueSize:
         return queue ? queue.size : 0;
-      case 0x1a:
-        return queue ? queue.vector : 0xffff;
-      case 0x1c:
+      case Common.QueueVector:
+        return queue ? queue.vector : NO_VECTOR;
+      case Common.QueueEnable:
         return queue?.enabled ? 1 : 0;
-      case 0x1e:
+      case Common.QueueNotifyOffset:
         return queue ? this.#queueSelect : 0;
       default:
-        return offset >= 0x20 && offset < 0x38 ? (queue?.areas[(offset - 0x20) >> 2] ?? 0) : 0;
+        return queue?.areas[(at - Common.QueueAreas) >> 2] ?? 0;
     }
   }
 
   #write(offset: number, size: AccessSize, value: number): void {
-    if (offset >= Place.Notify) {
-      const index = (offset - Place.Notify) / NOTIFY_MULTIPLIER;
-      if (Number.isInteger(index) && index < this.queues.length && this.running) this.#guarded(() => { this.#device.notified(index, this); });
-      return;
-    }
-    if (offset < Place.Isr) this.#writeCommon(offset, size, value);
+    if (offset < Place.Isr) this.#common.write(offset, size, value);
+    if (offset < Place.Notify) return;
+    const index = (offset - Place.Notify) / NOTIFY_MULTIPLIER;
+    // §3.1.1: a device that is not told DRIVER_OK consumes nothing.
+    if (Number.isInteger(index) && index < this.queues.length && this.running) this.attempt(() => { this.#device.notified(index, this); });
   }
 
-  #writeCommon(offset: number, _size: AccessSize, value: number): void {
+  #setCommon(at: number, value: number): void {
     const queue = this.queues[this.#queueSelect];
-    switch (offset) {
-      case 0x00:
+    switch (at) {
+      case Common.DeviceFeatureSelect:
         this.#deviceFeatureSelect = value;
         break;
-      case 0x08:
+      case Common.DriverFeatureSelect:
         this.#driverFeatureSelect = value;
         break;
-      case 0x0c:
+      case Common.DriverFeature:
         if (this.#driverFeatureSelect < 2 && (this.#status & Status.FeaturesOk) === 0) this.#accepted[this.#driverFeatureSelect] = value;
         break;
-      case 0x10:
+      case Common.ConfigVector:
         this.#configVector = this.#vector(value);
         break;
-      case 0x14:
-        this.#setStatus(value & 0xff);
+      case Common.Status:
+        this.#setStatus(value);
         break;
-      case 0x16:
-        this.#queueSelect = value & 0xffff;
+      case Common.QueueSelect:
+        this.#queueSelect = value;
         break;
-      case 0x18:
+      case Common.QueueSize:
         // A power of two up to the maximum; anything else leaves it. §4.1.4.3.2.
         if (queue && !queue.enabled && value > 0 && value <= queue.maximum && (value & (value - 1)) === 0) queue.size = value;
         break;
-      case 0x1a:
+      case Common.QueueVector:
         if (queue) queue.vector = this.#vector(value);
         break;
-      case 0x1c:
+      case Common.QueueEnable:
         if (queue && value === 1) queue.enabled = true;
         break;
       default:
-        if (queue && !queue.enabled && offset >= 0x20 && offset < 0x38) queue.areas[(offset - 0x20) >> 2] = value;
+        if (queue && !queue.enabled && at >= Common.QueueAreas) queue.areas[(at - Common.QueueAreas) >> 2] = value;
     }
   }
 
   /** A vector that the table does not have is none: reading it back tells the driver. §4.1.5.1.2. */
   #vector(value: number): number {
-    return (value & 0xffff) < (this.#endpoint.msix?.vectors ?? 0) ? value & 0xffff : 0xffff;
+    return value < (this.#endpoint.msix?.vectors ?? 0) ? value : NO_VECTOR;
   }
 
   #setStatus(value: number): void {
@@ -303,8 +345,8 @@ export class VirtioFunction implements PciFunction, QueueAccess {
       this.#reset();
       return;
     }
-    const needsReset = this.#status & Status.NeedsReset;
-    let next = value | needsReset;
+    // Only the device says that it needs a reset.
+    let next = (value & ~Status.NeedsReset) | (this.#status & Status.NeedsReset);
     if ((value & Status.FeaturesOk) !== 0 && (this.#status & Status.FeaturesOk) === 0 && !this.#featuresAreLawful()) next &= ~Status.FeaturesOk;
     this.#status = next;
   }
@@ -329,43 +371,3 @@ const byParts = (read: MmioHandler["read"], write: MmioHandler["write"]): MmioHa
     write(offset + 4, 4, high);
   },
 });
-
-/** Offset of the window capability in configuration space. */
-const windowOf = ({ config }: Endpoint): number => {
-  let at = config.read(0x34, 1);
-  while (at !== 0 && !(config.read(at, 1) === 0x09 && config.read(at + 3, 1) === CapabilityType.PciConfig)) at = config.read(at + 1, 1);
-  return at;
-};
-
-/** Configuration space whose window capability reads and writes BAR 0. §4.1.4.9. */
-class WindowedConfig implements ConfigSpace {
-  readonly size: number;
-  readonly #endpoint: Endpoint;
-  readonly #at: number;
-
-  constructor(endpoint: Endpoint, at: number) {
-    this.#endpoint = endpoint;
-    this.#at = at;
-    this.size = endpoint.config.size;
-  }
-
-  read(offset: number, size: AccessSize): number {
-    const target = this.#target(offset);
-    return target ? target.handler.read(target.offset, target.size) : this.#endpoint.config.read(offset, size);
-  }
-
-  write(offset: number, size: AccessSize, value: number): void {
-    this.#endpoint.config.write(offset, size, value);
-    const target = this.#target(offset);
-    target?.handler.write(target.offset, target.size, value);
-  }
-
-  #target(offset: number): { readonly handler: MmioHandler; readonly offset: number; readonly size: AccessSize } | undefined {
-    if (offset !== this.#at + WINDOW.data) return undefined;
-    const { config, bars } = this.#endpoint;
-    const length = config.read(this.#at + WINDOW.length, 4);
-    const handler = config.read(this.#at + WINDOW.bar, 1) === 0 ? bars[0] : undefined;
-    const place = config.read(this.#at + WINDOW.offset, 4);
-    return handler && (length === 1 || length === 2 || length === 4) && place < BAR_SIZE ? { handler, offset: place, size: length } : undefined;
-  }
-}

@@ -7,6 +7,8 @@ const INDIRECT = 4;
 /** Of the available ring: the driver wants no interrupts. §2.7.6. */
 const NO_INTERRUPT = 1;
 const DESCRIPTOR_BYTES = 16;
+/** VIRTIO_MSI_NO_VECTOR. §4.1.5.1.2. */
+export const NO_VECTOR = 0xffff;
 
 /** A piece of guest memory. */
 export interface Buffer {
@@ -40,8 +42,8 @@ export class Virtqueue {
   /** As the driver set it. */
   size: number;
   enabled = false;
-  /** MSI-X vector; 0xffff for none. */
-  vector = 0xffff;
+  /** MSI-X vector. */
+  vector = NO_VECTOR;
   /** The descriptor table, the driver's and the device's area. */
   readonly areas = new Uint32Array(6);
   #lastAvailable = 0;
@@ -57,7 +59,7 @@ export class Virtqueue {
   reset(): void {
     this.size = this.maximum;
     this.enabled = false;
-    this.vector = 0xffff;
+    this.vector = NO_VECTOR;
     this.areas.fill(0);
     this.#lastAvailable = this.#used = this.#signalled = 0;
   }
@@ -65,15 +67,14 @@ export class Virtqueue {
   /** The next request, or undefined when the driver has offered no more. @throws QueueBroken @throws DmaRefused */
   take(memory: DeviceMemory, features: QueueFeatures): Chain | undefined {
     const driver = this.#area(1);
-    const available = memory.read16(plus(driver, 2));
-    const waiting = (available - this.#lastAvailable) & 0xffff;
-    if (waiting === 0) {
-      if (!features.eventIndex) return undefined;
+    let waiting = this.#waiting(memory);
+    if (waiting === 0 && features.eventIndex) {
       // Asks to be notified of the next one, and looks once more: the driver may have been faster. §2.7.10.
       memory.write16(plus(this.#area(2), 4 + 8 * this.size), this.#lastAvailable);
-      if (memory.read16(plus(driver, 2)) === available) return undefined;
+      waiting = this.#waiting(memory);
     }
-    if (((memory.read16(plus(driver, 2)) - this.#lastAvailable) & 0xffff) > this.size) throw new QueueBroken(`The available index runs ${waiting} entries ahead in a queue of ${this.size}.`);
+    if (waiting === 0) return undefined;
+    if (waiting > this.size) throw new QueueBroken(`The available index runs ${waiting} entries ahead in a queue of ${this.size}.`);
     const head = memory.read16(plus(driver, 4 + 2 * (this.#lastAvailable & (this.size - 1))));
     const chain = this.#chain(memory, head, features);
     this.#lastAvailable = (this.#lastAvailable + 1) & 0xffff;
@@ -102,6 +103,11 @@ export class Virtqueue {
     return ((now - event - 1) & 0xffff) < ((now - before) & 0xffff);
   }
 
+  /** How far the driver is ahead. */
+  #waiting(memory: DeviceMemory): number {
+    return (memory.read16(plus(this.#area(1), 2)) - this.#lastAvailable) & 0xffff;
+  }
+
   #area(index: 0 | 1 | 2): DmaAddress {
     return addressOf(this.areas[2 * index] as number, this.areas[2 * index + 1] as number); // three areas of two words
   }
@@ -113,24 +119,25 @@ export class Virtqueue {
     let entries = this.size;
     let inside = false;
     let index = head;
-    for (let count = 0; ; count++) {
+    // §2.7.5.3.1: no chain is longer than the queue, an indirect one either; the descriptor of its table does not count.
+    for (let count = 0; ; ) {
       if (index >= entries) throw new QueueBroken(`Descriptor ${index} is past the ${entries} of its table.`);
-      if (count >= entries) throw new QueueBroken(`The chain from descriptor ${head} is a loop.`);
+      if (count >= this.size) throw new QueueBroken(`The chain from descriptor ${head} is a loop, or longer than the queue.`);
       const view = memory.view(plus(table, DESCRIPTOR_BYTES * index), DESCRIPTOR_BYTES);
       const address = addressOf(view.getUint32(0, true), view.getUint32(4, true));
       const length = view.getUint32(8, true);
       const flags = view.getUint16(12, true);
       const next = view.getUint16(14, true);
       if ((flags & INDIRECT) !== 0) {
-        // §2.7.5.3.1: not inside one, not with NEXT, and of whole descriptors.
+        // §2.7.5.3.1: not inside one, not with NEXT, and of whole descriptors. WRITE means nothing here (§2.7.5.3.2).
         if (!indirect || inside || (flags & NEXT) !== 0 || length === 0 || length % DESCRIPTOR_BYTES !== 0) throw new QueueBroken(`Descriptor ${index} is no lawful indirect table (${length} bytes, flags 0x${flags.toString(16)}).`);
         inside = true;
         table = address;
         entries = length / DESCRIPTOR_BYTES;
         index = 0;
-        count = -1;
         continue;
       }
+      count++;
       if ((flags & WRITE) !== 0) writable.push({ address, length });
       else if (writable.length > 0) throw new QueueBroken(`Descriptor ${index} is for reading but follows one for writing.`);
       else readable.push({ address, length });
@@ -140,9 +147,15 @@ export class Virtqueue {
   }
 }
 
+/** Most bytes of a request. */
+export const LARGEST_REQUEST = 2 ** 24;
+
+/** Bytes of all buffers together. */
+export const roomOf = (buffers: readonly Buffer[]): number => buffers.reduce((sum, { length }) => sum + length, 0);
+
 /** All bytes of buffers, one after the other. @throws QueueBroken when there are more than `limit` */
-export const gather = (memory: DeviceMemory, buffers: readonly Buffer[], limit = 2 ** 24): Uint8Array => {
-  const total = buffers.reduce((sum, { length }) => sum + length, 0);
+export const gather = (memory: DeviceMemory, buffers: readonly Buffer[], limit = LARGEST_REQUEST): Uint8Array => {
+  const total = roomOf(buffers);
   if (total > limit) throw new QueueBroken(`A request of ${total} bytes; at most ${limit} make sense.`);
   const bytes = new Uint8Array(total);
   let at = 0;

@@ -7,6 +7,10 @@ interface Event {
   readonly action: () => void;
 }
 
+const demandDelay = (delay: number): void => {
+  if (!Number.isInteger(delay) || delay < 0) throw new RangeError(`A delay of ${delay} ns is impossible; delays are integers from 0.`);
+};
+
 /** Time that moves only when it is told to: integer nanoseconds, no wall clock. */
 export class EventClock implements Clock {
   #now = 0;
@@ -19,7 +23,7 @@ export class EventClock implements Clock {
 
   /** @throws RangeError when the delay is no integer from 0 */
   after(delay: number, action: () => void): Cancel {
-    if (!Number.isInteger(delay) || delay < 0) throw new RangeError(`A delay of ${delay} ns is impossible; delays are integers from 0.`);
+    demandDelay(delay);
     const event = { at: this.#now + delay, order: this.#order++, action };
     this.#events.push(event);
     return () => {
@@ -27,15 +31,19 @@ export class EventClock implements Clock {
     };
   }
 
-  /** Runs what is due within so many nanoseconds, in order, and moves on to then. */
+  /**
+   * Runs what is due within so many nanoseconds, in order, and moves on to then. What it runs may move time on itself.
+   * @throws RangeError when the delay is no integer from 0
+   */
   advance(delay: number): void {
+    demandDelay(delay);
     const end = this.#now + delay;
     for (let next = this.#next(); next !== undefined && next.at <= end; next = this.#next()) {
       this.#events = this.#events.filter((each) => each !== next);
       this.#now = next.at;
       next.action();
     }
-    this.#now = end;
+    this.#now = Math.max(this.#now, end);
   }
 
   /** Moves to the next thing that is due and does it; false when nothing is. */
