@@ -2,7 +2,7 @@ import { AmdIommu } from "@iommu-lab/iommu-amd/hardware";
 import { VtdUnit } from "@iommu-lab/iommu-intel/hardware";
 import { encodeMessage } from "@iommu-lab/interrupt-remap";
 import type { AccessSize, Hpa, MmioHandler } from "@iommu-lab/memory";
-import type { Clock, InterruptSink, Iommu, PciFunction } from "@iommu-lab/pci-bus";
+import type { Clock, Interrupt, InterruptSink, Iommu, PciFunction } from "@iommu-lab/pci-bus";
 import { RootComplex, type InterruptWire } from "@iommu-lab/pci-bus/model";
 import type { GuestBus, GuestRam, RegisterWindow } from "../engines/engine.ts";
 import { TraceRecorder } from "../replay/trace-recorder.ts";
@@ -179,18 +179,21 @@ const recorderOf = ({ iommu, memory, registerBase }: BoardParts, write: (line: s
     write,
   );
 
-/** Local APICs behind a bus that carries messages only. */
+const BROADCAST = 0xffff_ffff;
+
+/** Local APICs behind a bus that carries messages only: their IDs have 8 bits, and what goes to a wider one reaches nobody but by broadcast. */
 const messagesTo = (message: (address: number, data: number) => void): InterruptSink => {
   const out = { address: 0, data: 0 };
+  const send = (interrupt: Readonly<Interrupt>): void => {
+    const destination = interrupt.destination === BROADCAST ? 0xff : interrupt.destination;
+    if (destination > 0xff) return;
+    encodeMessage({ ...interrupt, destination }, out);
+    message(out.address, out.data);
+  };
   return {
-    deliver: (interrupt) => {
-      encodeMessage(interrupt, out);
-      message(out.address, out.data);
-    },
+    deliver: send,
     post: ({ notification }) => {
-      if (notification.kind !== "interrupt") return;
-      encodeMessage(notification.interrupt, out);
-      message(out.address, out.data);
+      if (notification.kind === "interrupt") send(notification.interrupt);
     },
   };
 };

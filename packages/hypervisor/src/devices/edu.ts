@@ -86,6 +86,7 @@ export class EduFunction implements PciFunction {
     this.#liveness = 0;
     this.#factorial = 0;
     this.#status = 0;
+    if (this.#interruptStatus !== 0) this.#endpoint.lower();
     this.#interruptStatus = 0;
     this.#dma.fill(0);
     this.buffer.fill(0);

@@ -51,8 +51,8 @@ export class TraceRecorder implements BoardTaps {
   #ownConfig: ConfigSpace | undefined;
   /** What happens now has no step of its own in the format: what it writes to memory is recorded when it is looked at. */
   #unrecorded = false;
-  /** Whether the transfer at hand reached memory. */
-  #reached = false;
+  /** Transfers that reached memory of the machine. */
+  #reached = 0;
   /** What the message at hand became; null while it is blocked. */
   #delivered: { readonly addr: string; readonly data: string } | null = null;
 
@@ -90,13 +90,13 @@ export class TraceRecorder implements BoardTaps {
         if (name === "readInto")
           return (at: Hpa, bytes: Uint8Array) => {
             this.#look(at, bytes.length);
-            this.#reached = at + bytes.length <= this.#memory.size;
+            if (at + bytes.length <= this.#memory.size) this.#reached++;
             target.readInto(at, bytes);
           };
         if (name === "writeFrom")
           return (at: Hpa, bytes: Uint8Array) => {
             target.writeFrom(at, bytes);
-            this.#reached = at + bytes.length <= this.#memory.size;
+            if (at + bytes.length <= this.#memory.size) this.#reached++;
             if (!this.#unrecorded) this.#keep(at, bytes.length);
           };
         const value: unknown = Reflect.get(target, name);
@@ -194,11 +194,11 @@ export class TraceRecorder implements BoardTaps {
       if (options?.addressType === AddressType.Translated) return this.#unrecordedly(() => move(BigInt(address), bytes));
       return parts(address, bytes, (at, part) => {
         if (at >> 20n === INTERRUPT_RANGE) return this.#intoInterrupts(bdf, op === "dma_write", at, part, () => move(at, part));
-        this.#reached = false;
+        const before = this.#reached;
         const completion = move(at, part);
         const ok = completion === Completion.Successful;
         const outcome = op === "dma_read" ? { len: part.length, data: ok ? hexBytes(part) : null } : { data: hexBytes(part), ok };
-        this.#step({ op, bdf, iova: hex(at), ...outcome, ...prefix(options), ...(ok && !this.#reached ? { impl: "no memory of this machine is there" } : {}) });
+        this.#step({ op, bdf, iova: hex(at), ...outcome, ...prefix(options), ...(ok && this.#reached === before ? { impl: "no memory of this machine is there" } : {}) });
         return completion;
       });
     };
