@@ -25,6 +25,8 @@ export interface GuestParts {
   readonly iommu: IommuChoice;
   /** Made anew for each board. */
   readonly devices: () => readonly Seat[];
+  /** Functions with a device-TLB in use; `enableAts` switches it on. */
+  readonly ats?: readonly number[];
   readonly taps?: (session: ScriptedSession) => readonly BoardTaps[];
 }
 
@@ -43,6 +45,8 @@ export interface Guest {
   vector(devfn: number, tableAt: number, index: number, vector: number): void;
   /** Switches MSI-X on. */
   enableMsix(devfn: number): void;
+  /** Switches ATS on. PCIe §10.5.1.3. */
+  enableAts(devfn: number): void;
 }
 
 export interface GuestRun {
@@ -53,11 +57,11 @@ export interface GuestRun {
   readonly console: string;
 }
 
-const driverOf = ({ memory, bus, clock }: ScriptedProcessor, session: ScriptedSession, { vendor }: IommuChoice): IommuDriver => {
+const driverOf = ({ memory, bus, clock }: ScriptedProcessor, session: ScriptedSession, { iommu: { vendor }, ats = [] }: GuestParts): IommuDriver => {
   const frames = new FrameAllocator({ start: FIRST_TABLE_FRAME, count: memory.size / 4096 - FIRST_TABLE_FRAME });
   const registers = bus.windows[0]?.handler;
   if (registers === undefined) throw new RangeError("A board without an IOMMU's registers.");
-  const common = { memory: session.memory, frames, relax: () => { clock.advance(LOOK); } };
+  const common = { memory: session.memory, frames, relax: () => { clock.advance(LOOK); }, deviceTlb: (requester: number) => ats.includes(requester) };
   return vendor === "intel" ? new VtdDriver({ ...common, hostAddressWidth: 46, units: [{ registers, event: EVENT }], interruptEntries: 256 }) : new AmdDriver({ ...common, physicalAddressWidth: 48, units: [{ registers }] });
 };
 
@@ -68,7 +72,8 @@ const capabilityOf = ({ bus }: ScriptedProcessor, devfn: number, id: number): nu
 };
 
 /** Runs a script to its end. What it throws is the end's text. */
-export const runGuest = async ({ iommu: choice, devices, taps }: GuestParts, script: (guest: Guest) => Iterable<void>): Promise<GuestRun> => {
+export const runGuest = async (parts: GuestParts, script: (guest: Guest) => Iterable<void>): Promise<GuestRun> => {
+  const { iommu: choice, devices, taps } = parts;
   let console = "";
   const session = new ScriptedEngine().open({ ram: RAM, console: (bytes) => { console += Buffer.from(bytes).toString("latin1"); } });
   const trace: string[] = [];
@@ -90,7 +95,7 @@ export const runGuest = async ({ iommu: choice, devices, taps }: GuestParts, scr
   };
   await session.start((cpu) => {
     const made = board ?? make(cpu.windows);
-    const iommu = driverOf(cpu, session, choice);
+    const iommu = driverOf(cpu, session, parts);
     const faults: IommuFault[] = [];
     const problems: string[] = [];
     iommu.start({ fault: (fault) => faults.push(fault), problem: (text) => problems.push(text) });
@@ -114,6 +119,11 @@ export const runGuest = async ({ iommu: choice, devices, taps }: GuestParts, scr
         const { message } = iommu.allocateInterrupt(devfn, { vector, deliveryMode: 0, destination: 0, destinationMode: "physical", trigger: "edge", redirectionHint: false });
         const base = cpu.bar(devfn, 0) + tableAt + 16 * index;
         for (const [word, value] of [message.address, 0, message.data, 0].entries()) cpu.write(base + 4 * word, 4, value);
+      },
+      enableAts: (devfn) => {
+        let at = 0x100;
+        while (at !== 0 && cpu.bus.configRead(devfn, at, 2) !== 0x0f) at = cpu.bus.configRead(devfn, at + 2, 2) >> 4;
+        cpu.bus.configWrite(devfn, at + 6, 2, 0x8000);
       },
       enableMsix: (devfn) => { cpu.bus.configWrite(devfn, capabilityOf(cpu, devfn, 0x11) + 2, 2, 0x8000); },
     });
