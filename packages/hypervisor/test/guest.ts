@@ -4,8 +4,7 @@ import { VtdDriver } from "@iommu-lab/iommu-intel/driver";
 import { FrameAllocator, type Hpa } from "@iommu-lab/memory";
 import type { IommuDomain, IommuDriver, IommuFault } from "@iommu-lab/pci-bus";
 import { Board, type BoardTaps, type IommuChoice, type Seat } from "../src/board/index.ts";
-import type { EngineEnd } from "../src/engines/index.ts";
-import { ScriptedEngine, type ScriptedProcessor, type ScriptedSession } from "../src/engines/index.ts";
+import { ScriptedEngine, type EngineEnd, type ScriptedProcessor, type ScriptedSession } from "../src/engines/index.ts";
 import type { Bar } from "./virtio-driver.ts";
 
 const RAM = 64 * 2 ** 20;
@@ -39,14 +38,14 @@ export interface Guest {
   readonly faults: IommuFault[];
   readonly problems: string[];
   /** A domain with the guest's own memory in it, moved by `SHIFT`. */
-  ownDomain(): IommuDomain;
-  bar(devfn: number): Bar;
+  readonly ownDomain: () => IommuDomain;
+  readonly bar: (devfn: number) => Bar;
   /** Programs a vector of an MSI-X table in BAR 0 with an interrupt of this vector, through remapping. */
-  vector(devfn: number, tableAt: number, index: number, vector: number): void;
+  readonly vector: (devfn: number, tableAt: number, index: number, vector: number) => void;
   /** Switches MSI-X on. */
-  enableMsix(devfn: number): void;
+  readonly enableMsix: (devfn: number) => void;
   /** Switches ATS on. PCIe §10.5.1.3. */
-  enableAts(devfn: number): void;
+  readonly enableAts: (devfn: number) => void;
 }
 
 export interface GuestRun {

@@ -14,13 +14,13 @@ export interface ScriptedProcessor {
   /** Where register windows are, in the order of the board's. */
   readonly windows: readonly Hpa[];
   /** Where firmware put a function's memory BAR. @throws RangeError when it has none */
-  bar(devfn: number, index: number): Hpa;
-  read(address: Hpa, size: AccessSize): number;
-  write(address: Hpa, size: AccessSize, value: number): void;
+  readonly bar: (devfn: number, index: number) => Hpa;
+  readonly read: (address: Hpa, size: AccessSize) => number;
+  readonly write: (address: Hpa, size: AccessSize, value: number) => void;
   /** Text on the serial line. */
-  print(text: string): void;
+  readonly print: (text: string) => void;
   /** Interrupts that have arrived since the last call, in order. */
-  interrupts(): readonly ArrivedInterrupt[];
+  readonly interrupts: () => readonly ArrivedInterrupt[];
 }
 
 /** What a scripted guest does; every `yield` lets time pass until the next thing that is due, if there is one. */
@@ -76,13 +76,16 @@ export class ScriptedSession implements EngineSession<ScriptedProgram> {
   }
 
   start(program: ScriptedProgram, make: (windows: readonly Hpa[]) => GuestBus): Promise<void> {
-    // Firmware: windows one after the other, then BARs by size.
-    const sizes = make([]).windows.map(({ size }) => size);
-    const windows = placed(FIRST_WINDOW, sizes);
-    const bus = make(windows);
-    const bars = placeBars(bus);
-    this.#run(program(this.#processor(bus, windows, bars)));
-    return Promise.resolve();
+    // What throws before the guest runs is the promise's, as with every engine.
+    return new Promise((resolve) => {
+      // Firmware: windows one after the other, then BARs by size.
+      const sizes = make([]).windows.map(({ size }) => size);
+      const windows = placed(FIRST_WINDOW, sizes);
+      const bus = make(windows);
+      const bars = placeBars(bus);
+      if (!this.#stopped) this.#run(() => program(this.#processor(bus, windows, bars)));
+      resolve();
+    });
   }
 
   stop(): Promise<EngineEnd> {
@@ -91,9 +94,9 @@ export class ScriptedSession implements EngineSession<ScriptedProgram> {
     return this.ended;
   }
 
-  #run(guest: Iterable<void>): void {
+  #run(guest: () => Iterable<void>): void {
     try {
-      const steps = guest[Symbol.iterator]();
+      const steps = guest()[Symbol.iterator]();
       while (steps.next().done !== true) {
         if (this.#stopped) return;
         this.clock.skip();
