@@ -1,6 +1,7 @@
 import { AddressType, newTranslation, NO_PASID, type Clock, type Iommu } from "@iommu-lab/pci-bus";
 import type { BoardTaps } from "../board/taps.ts";
 import type { GuestRam } from "../engines/engine.ts";
+import { failingFetches } from "./fail-fetch.ts";
 import { AMD_QUEUE, tapQueue, VTD_QUEUE, type QueueEntry, type QueueKind, type QueueRule } from "./queue-tap.ts";
 
 /** What can be made to go wrong, for those who write drivers. */
@@ -92,19 +93,11 @@ export const injectFault = (fault: InjectedFault, site: InjectionSite): BoardTap
   if (rule) return { registers: (handler) => tapQueue(handler, site.memory, site.clock, site.vendor === "intel" ? VTD_QUEUE : AMD_QUEUE, rule) };
   if (fault.kind !== "fail-fetch") return {};
   const turn = turns(fault);
-  return {
-    tableMemory: (memory) => ({
-      wordsOf: (pfn) => {
-        if (!turn()) return memory.wordsOf(pfn);
-        site.happened?.(`fail-fetch: page 0x${pfn.toString(16)} cannot be read`);
-        return undefined;
-      },
-      wordOf: (pfn) => memory.wordOf(pfn),
-      write32: (at, value) => {
-        memory.write32(at, value);
-      },
-    }),
-  };
+  return failingFetches((pfn) => {
+    const fails = turn();
+    if (fails) site.happened?.(`fail-fetch: page 0x${pfn.toString(16)} cannot be read`);
+    return fails;
+  });
 };
 
 /** Lets requests fault until the log is full, for overflow-log: at once, past the bus. */

@@ -1,5 +1,5 @@
 import type { Hpa, MmioHandler } from "@iommu-lab/memory";
-import type { Clock } from "@iommu-lab/pci-bus";
+import type { Cancel, Clock } from "@iommu-lab/pci-bus";
 import type { GuestRam } from "../engines/engine.ts";
 
 /** Four words of a descriptor or command. */
@@ -86,7 +86,7 @@ export const tapQueue = (handler: MmioHandler, memory: GuestRam, clock: Clock, k
   /** Entries before this one have passed; undefined for a queue that is new. */
   let seen: number | undefined;
   /** The newest of the tails that are on their way. */
-  let late: (() => void) | undefined;
+  let late: { readonly cancel: Cancel; forward: () => void } | undefined;
 
   const on = ({ at, bit }: QueueKind["running"]): boolean => ((handler.read(at, 4) >>> bit) & 1) === 1;
   const pointer = (offset: number): number => handler.read(offset, 4) & POINTER;
@@ -116,7 +116,7 @@ export const tapQueue = (handler: MmioHandler, memory: GuestRam, clock: Clock, k
     }
     pass(low & POINTER);
     if (late) {
-      late = forward;
+      late.forward = forward;
       return;
     }
     const delay = rule.delay?.() ?? 0;
@@ -124,16 +124,21 @@ export const tapQueue = (handler: MmioHandler, memory: GuestRam, clock: Clock, k
       forward();
       return;
     }
-    late = forward;
-    clock.after(delay, () => {
-      late?.();
+    const cancel = clock.after(delay, () => {
+      const arrived = late;
       late = undefined;
+      arrived?.forward();
     });
+    late = { cancel, forward };
   };
 
   /** What waits in a queue that is off is looked at before it is switched on. */
   const enableWritten = (value: number, forward: () => void): void => {
-    if (((value >>> kind.enable.bit) & 1) === 1 && !on(kind.running)) pass(pointer(kind.tail));
+    if (((value >>> kind.enable.bit) & 1) === 0) {
+      // What was on its way is for a queue that is no more.
+      late?.cancel();
+      late = undefined;
+    } else if (!on(kind.running)) pass(pointer(kind.tail));
     forward();
   };
 
