@@ -18,7 +18,7 @@ const READ_WRITE = 3;
 /** Nanoseconds between two looks at a register. */
 const LOOK = 10_000;
 /** Where the IOMMU's own events go. */
-export const EVENT = { address: 0xfee0_0000, upper: 0, data: 0x31 } as const;
+const EVENT = { address: 0xfee0_0000, upper: 0, data: 0x31 } as const;
 
 export interface GuestParts {
   readonly iommu: IommuChoice;

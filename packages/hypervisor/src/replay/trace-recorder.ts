@@ -37,7 +37,8 @@ const placeOf = (requester: number): string => formatAddress({ domain: 0, reques
 /**
  * Writes a machine trace of what happens on a board, for `replay`: register accesses, DMA, messages, and of memory what the IOMMU and
  * the devices read and what had changed there since they last looked, since the processor's own writes go past us.
- * Format: version 1, one JSON object a line.
+ * Format: version 1, one JSON object a line. It has no words for translated requests, translation and page requests of devices, nor
+ * for a page of tables that could not be read: a replay knows none of them.
  */
 export class TraceRecorder implements BoardTaps {
   readonly #write: (line: string) => void;

@@ -1,6 +1,6 @@
 import type { CachePolicy } from "@iommu-lab/pci-bus";
 import { describe, expect, test } from "vitest";
-import type { IommuChoice } from "../../src/board/index.ts";
+import type { BoardTaps, IommuChoice } from "../../src/board/index.ts";
 import { EduFunction } from "../../src/devices/index.ts";
 import { injectFault } from "../../src/faults/index.ts";
 import { replay } from "../../src/replay/index.ts";
@@ -20,7 +20,7 @@ interface Step {
   readonly ok?: boolean;
   readonly impl?: string;
   readonly out?: unknown;
-  readonly config?: unknown;
+  readonly config?: Readonly<Record<string, string>>;
 }
 const stepsOf = ({ trace }: GuestRun): Step[] => trace.map((line) => JSON.parse(line) as Step);
 const devices: GuestParts["devices"] = () => [diskSeat(), { devfn: EDU, fn: new EduFunction() }];
@@ -69,6 +69,12 @@ describe.each(CHOICES)("a trace of %o", (iommu) => {
     expect(compared).toBeGreaterThan(100);
     expect(skipped).toBe(0);
   });
+});
+
+test("the header of an AMD machine tells what its registers do not: NpCache and physical address bits", async () => {
+  const [header] = stepsOf(await runGuest({ iommu: { vendor: "amd", cachingMode: true }, devices }, busy));
+  const dword = (offset: string): number => Number(header?.config?.[offset]);
+  expect([(dword("0x40") >>> 26) & 1, (dword("0x50") >>> 8) & 0x7f]).toEqual([1, 48]);
 });
 
 describe.each(VENDORS)("what is recorded on %s", (vendor) => {
@@ -188,5 +194,24 @@ describe.each(VENDORS)("an injected fault in a trace of %s", (vendor) => {
     expect(told.length).toBe(1);
     expect(stepsOf(run).some(({ op, data }) => op === "mem_write" && data?.includes(became))).toBe(true);
     expect(await replay(run.trace)).toMatchObject({ mismatches: [] });
+  });
+
+  test("fail-fetch is not the architecture's doing: a replay shows where it struck", async () => {
+    let fetches = 0;
+    let before = 0;
+    const counting: BoardTaps = { tableMemory: (memory) => ({ wordsOf: (pfn) => { fetches++; return memory.wordsOf(pfn); }, wordOf: (pfn) => memory.wordOf(pfn), write32: (at, value) => { memory.write32(at, value); } }) };
+    const said: string[] = [];
+    // The first request puts the tables into the trace.
+    const script = function* (guest: Guest): Generator<void> {
+      guest.iommu.attach(EDU, guest.ownDomain());
+      edu(guest, false, DATA + SHIFT);
+      before = fetches;
+      said.push(`${edu(guest, false, DATA + SHIFT + 0x1000)} ${edu(guest, false, DATA + SHIFT + 0x1000)}`);
+      yield;
+    };
+    await runGuest({ iommu: { vendor }, devices, taps: () => [counting] }, script);
+    const run = await runGuest({ iommu: { vendor }, devices, taps: (session) => [injectFault({ kind: "fail-fetch", after: before }, { vendor, memory: session.memory, clock: session.clock })] }, script);
+    expect([run.end, said]).toEqual([{ reason: "powered-off" }, ["true true", "false true"]]);
+    expect((await replay(run.trace)).mismatches[0]).toMatchObject({ op: "dma_read", expected: null });
   });
 });
