@@ -2,6 +2,7 @@ import type { AccessSize, MmioHandler } from "@iommu-lab/memory";
 import { Completion, type ConfigSpace, type FabricPort, type PciFunction, type UpstreamPort } from "@iommu-lab/pci-bus";
 import { addressTranslationServices, msi, msix, pciExpress, PcieType, type CapabilityImage } from "@iommu-lab/pci-bus/capabilities";
 import { Endpoint } from "@iommu-lab/pci-bus/model";
+import { notReentrant } from "./not-reentrant.ts";
 
 /** How an edu device raises its interrupt. */
 export type EduInterrupts = "msi" | "msix" | "intx";
@@ -68,7 +69,7 @@ export class EduFunction implements PciFunction {
     const endpoint = (this.#endpoint = new Endpoint(
       { vendor: 0x1234, device: 0x11e8, classCode: 0x00_ff00, revision: 0x10, subsystemVendor: 0x1af4, subsystemDevice: 0x1100, header: 0, interruptPin: 1, bars: [{ index: 0, kind: "memory32", size: BAR_SIZE }], capabilities },
       {
-        bars: [this.#handler()],
+        bars: [notReentrant(this.#handler())],
         ...(invalidated ? { invalidated: (_invalidation: unknown, complete: () => void) => { invalidated(complete); } } : {}),
         reset: () => { this.#reset(); },
       },

@@ -2,6 +2,7 @@ import type { AccessSize, MmioHandler } from "@iommu-lab/memory";
 import type { ConfigSpace, FabricPort, PciFunction, UpstreamPort } from "@iommu-lab/pci-bus";
 import { msix, vendorSpecific, type CapabilityImage } from "@iommu-lab/pci-bus/capabilities";
 import { Endpoint } from "@iommu-lab/pci-bus/model";
+import { notReentrant } from "../not-reentrant.ts";
 import { openWindow, WindowedConfig } from "./config-window.ts";
 import { DeviceMemory, DmaRefused } from "./dma.ts";
 import { FieldWindow } from "./field-window.ts";
@@ -71,7 +72,7 @@ const Common = {
 const COMMON_LENGTH = 0x38;
 /** Bits of the interrupt status. §4.1.4.5. */
 const Reason = { Queue: 1, Configuration: 2 } as const;
-/** Requests that a queue can give at a time, in sizes of the queue: a driver that adds more while it is served is not right. */
+/** Requests that a device asks for at a time, in sizes of the queue: a driver that adds more while it is served is not right. */
 const ROUNDS = 64;
 
 const structure = (type: number, offset: number, length: number, more: readonly number[] = []): CapabilityImage => {
@@ -108,7 +109,8 @@ export class VirtioFunction implements PciFunction, QueueAccess {
   #isr = 0;
   /** The level of the INTx pin. */
   #pin = false;
-  /** Requests taken since the device last flushed a queue. */
+  #serving = false;
+  /** Requests asked for since the device began to serve. */
   #taken = 0;
   readonly #common = new FieldWindow({ widths: COMMON_WIDTHS, get: (at) => this.#getCommon(at), set: (at, value) => { this.#setCommon(at, value); } });
 
@@ -136,7 +138,7 @@ export class VirtioFunction implements PciFunction, QueueAccess {
           openWindow(structure(CapabilityType.PciConfig, 0, 0, [0])),
         ],
       },
-      { bars: [byParts((offset, size) => this.#read(offset, size), (offset, size, value) => { this.#write(offset, size, value); })], reset: () => { this.#reset(); } },
+      { bars: [notReentrant(byParts((offset, size) => this.#read(offset, size), (offset, size, value) => { this.#write(offset, size, value); }))], reset: () => { this.#reset(); } },
     ));
     this.bars = endpoint.bars;
     this.fabric = endpoint.fabric;
@@ -176,13 +178,19 @@ export class VirtioFunction implements PciFunction, QueueAccess {
 
   flush(queue: number): void {
     const ring = this.queues[queue];
-    this.#taken = 0;
     if (!ring?.enabled || !this.running) return;
     if (this.#guarded(() => ring.wantsInterrupt(this.memory, this.#features)) === true) this.#interrupt(ring.vector, Reason.Queue);
   }
 
   attempt(action: () => void): void {
-    this.#guarded(action);
+    const outermost = !this.#serving;
+    if (outermost) this.#taken = 0;
+    this.#serving = true;
+    try {
+      this.#guarded(action);
+    } finally {
+      if (outermost) this.#serving = false;
+    }
   }
 
   /** Tells the driver that the device configuration has changed. §2.5, §4.1.4.3.1. */
@@ -235,7 +243,6 @@ export class VirtioFunction implements PciFunction, QueueAccess {
     this.#deviceFeatureSelect = this.#driverFeatureSelect = this.#queueSelect = 0;
     this.#configVector = NO_VECTOR;
     this.#isr = 0;
-    this.#taken = 0;
     this.#drivePin();
     for (const queue of this.queues) queue.reset();
     this.#device.reset?.();
