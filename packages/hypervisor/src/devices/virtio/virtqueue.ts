@@ -130,7 +130,7 @@ export class Virtqueue {
       const next = view.getUint16(14, true);
       if ((flags & INDIRECT) !== 0) {
         // §2.7.5.3.1: not inside one, not with NEXT, and of whole descriptors. WRITE means nothing here (§2.7.5.3.2).
-        if (!indirect || inside || (flags & NEXT) !== 0 || length === 0 || length % DESCRIPTOR_BYTES !== 0) throw new QueueBroken(`Descriptor ${index} is no lawful indirect table (${length} bytes, flags 0x${flags.toString(16)}).`);
+        if (!indirect || inside || (flags & NEXT) !== 0 || length % DESCRIPTOR_BYTES !== 0) throw new QueueBroken(`Descriptor ${index} is no lawful indirect table (${length} bytes, flags 0x${flags.toString(16)}).`);
         inside = true;
         table = address;
         entries = length / DESCRIPTOR_BYTES;
