@@ -1,3 +1,4 @@
+import { randomFillSync } from "node:crypto";
 import { EduFunction, virtioBlock, virtioEntropy, VirtioFunction, type BlockBackend, type EduInterrupts, type VirtioConsole } from "@iommu-lab/hypervisor/devices";
 import type { IommuChoice, Seat } from "@iommu-lab/hypervisor/board";
 import { INJECTIONS, type InjectedFault, type Injection } from "@iommu-lab/hypervisor/faults";
@@ -80,7 +81,7 @@ export const deviceOptions = (texts: readonly string[]): ((surroundings: DeviceS
       const devfn = (FIRST_DEVICE + i) << 3;
       switch (kind) {
         case "virtio-rng":
-          return { devfn, fn: new VirtioFunction(virtioEntropy((into) => crypto.getRandomValues(into))) };
+          return { devfn, fn: new VirtioFunction(virtioEntropy((into) => randomFillSync(into))) };
         case "virtio-blk":
           return { devfn, fn: new VirtioFunction(virtioBlock(disk)) };
         case "virtio-console":
