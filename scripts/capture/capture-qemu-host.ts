@@ -17,9 +17,9 @@ import { gunzipSync } from "node:zlib";
 import { readSysfs, readTar, reportGroups } from "../../packages/host/src/index.ts";
 import { capturedTree } from "../../packages/host/src/bundled/captured-host.ts";
 import { capturedJson } from "./captured-json.ts";
-import { guestFiles, type GuestFiles } from "../../apps/cli/src/guest/debian-kernel.ts";
+import { debianBusybox, debianKernel } from "../../apps/cli/src/guest/debian-kernel.ts";
 import { GuestFailure } from "../../apps/cli/src/guest/failure.ts";
-import { initramfs } from "./initramfs.ts";
+import { initramfs, type GuestFiles } from "./initramfs.ts";
 import { runGuest } from "./run-guest.ts";
 import { topologies, type Topology } from "./topologies.ts";
 
@@ -62,7 +62,8 @@ const main = async (): Promise<void> => {
   const unknown = positionals.find((name) => !topologies.some((topology) => topology.name === name));
   if (unknown !== undefined) throw new GuestFailure(`There is no topology "${unknown}"; there are ${topologies.map(({ name }) => name).join(", ")}.`);
   const qemu = qemuVersion();
-  const guest = guestFiles({ cache: resolve(values.cache) });
+  const source = { cache: resolve(values.cache) };
+  const guest: GuestFiles = { ...debianKernel(source), busybox: debianBusybox(source) };
   mkdirSync(values.out, { recursive: true });
   const work = mkdtempSync(join(tmpdir(), "iommu-lab-"));
   try {

@@ -1,10 +1,15 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { cpioArchive, type CpioEntry } from "../../apps/cli/src/guest/cpio.ts";
-import type { GuestFiles } from "../../apps/cli/src/guest/debian-kernel.ts";
+import type { KernelFiles } from "../../apps/cli/src/guest/debian-kernel.ts";
 import { GuestFailure } from "../../apps/cli/src/guest/failure.ts";
 import { modulesOf } from "../../apps/cli/src/guest/kernel-modules.ts";
 import type { Topology } from "./topologies.ts";
+
+/** What a guest is made of. */
+export interface GuestFiles extends KernelFiles {
+  readonly busybox: string;
+}
 
 const file = (path: string, from: string): CpioEntry => ({ kind: "file", path, mode: 0o755, bytes: readFileSync(from) });
 const folder = (path: string): CpioEntry => ({ kind: "folder", path, mode: 0o755 });

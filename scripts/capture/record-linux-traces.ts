@@ -12,7 +12,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { constants, gzipSync } from "node:zlib";
 import { cpioArchive, type CpioEntry } from "../../apps/cli/src/guest/cpio.ts";
-import { defaultCache, guestFiles, type GuestFiles } from "../../apps/cli/src/guest/debian-kernel.ts";
+import { debianBusybox, debianKernel, defaultCache } from "../../apps/cli/src/guest/debian-kernel.ts";
 import { modulesOf } from "../../apps/cli/src/guest/kernel-modules.ts";
 import { Board } from "../../packages/hypervisor/src/board/index.ts";
 import { virtioEntropy, VirtioFunction } from "../../packages/hypervisor/src/devices/index.ts";
@@ -22,8 +22,8 @@ import { QemuEngine } from "../../packages/hypervisor/src/engines/qemu/index.ts"
 const RAM = 256 * 2 ** 20;
 const DEVICE = 5 << 3;
 
-const fileSystem = (files: GuestFiles): Uint8Array => {
-  const modules = modulesOf(files.modules, ["virtio_pci", "virtio-rng"]);
+const fileSystem = (moduleFolder: string, busybox: string): Uint8Array => {
+  const modules = modulesOf(moduleFolder, ["virtio_pci", "virtio-rng"]);
   const folder = (path: string): CpioEntry => ({ kind: "folder", path, mode: 0o755 });
   const init = `#!/bin/busybox sh
 /bin/busybox mount -t devtmpfs dev /dev
@@ -33,20 +33,20 @@ ${modules.map(({ name }) => `/bin/busybox insmod /modules/${name}`).join("\n")}
 `;
   return cpioArchive([
     ...["bin", "dev", "modules"].map(folder),
-    { kind: "file", path: "bin/busybox", mode: 0o755, bytes: readFileSync(files.busybox) },
+    { kind: "file", path: "bin/busybox", mode: 0o755, bytes: readFileSync(busybox) },
     ...modules.map(({ name, bytes }): CpioEntry => ({ kind: "file", path: `modules/${name}`, mode: 0o644, bytes })),
     { kind: "file", path: "init", mode: 0o755, bytes: Buffer.from(init) },
   ]);
 };
 
-const record = async (vendor: "intel" | "amd", files: GuestFiles, initrd: string): Promise<string[]> => {
+const record = async (vendor: "intel" | "amd", kernel: string, initrd: string): Promise<string[]> => {
   const lines: string[] = [];
   const session = new QemuEngine().open({ ram: RAM, console: () => undefined });
   let counter = 0;
   const bytes = (into: Uint8Array): void => {
     for (let i = 0; i < into.length; i++) into[i] = counter++ & 0xff;
   };
-  await session.start({ kernel: files.kernel, initrd, commandLine: `console=ttyS0 panic=-1 no_timer_check ${vendor === "intel" ? "intel_iommu=on,sm_off" : ""}` }, (windows) =>
+  await session.start({ kernel, initrd, commandLine: `console=ttyS0 panic=-1 no_timer_check ${vendor === "intel" ? "intel_iommu=on,sm_off" : ""}` }, (windows) =>
     new Board({
       memory: session.memory,
       message: (address, data) => {
@@ -65,15 +65,16 @@ const record = async (vendor: "intel" | "amd", files: GuestFiles, initrd: string
 };
 
 const { values } = parseArgs({ options: { cache: { type: "string", default: defaultCache() }, out: { type: "string", default: resolve(import.meta.dirname, "../../packages/hypervisor/test/replay/fixtures") } } });
-const files = guestFiles({ cache: resolve(values.cache), progress: console.error });
+const source = { cache: resolve(values.cache), progress: console.error };
+const { kernel, modules } = debianKernel(source);
 const work = mkdtempSync(join(tmpdir(), "iommu-lab-"));
 try {
   const initrd = join(work, "initrd");
-  writeFileSync(initrd, fileSystem(files));
+  writeFileSync(initrd, fileSystem(modules, debianBusybox(source)));
   mkdirSync(values.out, { recursive: true });
-  const release = /vmlinuz-(\d+\.\d+)/.exec(files.kernel)?.[1] ?? "unknown";
+  const release = /vmlinuz-(\d+\.\d+)/.exec(kernel)?.[1] ?? "unknown";
   for (const vendor of ["intel", "amd"] as const) {
-    const lines = await record(vendor, files, initrd);
+    const lines = await record(vendor, kernel, initrd);
     const packed = gzipSync(`${lines.join("\n")}\n`, { level: constants.Z_BEST_COMPRESSION });
     const path = join(values.out, `linux-${release}-${vendor}.jsonl.gz`);
     writeFileSync(path, packed);

@@ -103,7 +103,7 @@ cli
 cli
   .command("boot", "boot a real Linux on the IOMMU models (QEMU is the processor); without a terminal it tests itself and powers off")
   .option("--iommu <kind>", "intel or amd, then options: intremap=off, caching-mode=on, scalable=on, levels=5, superpages=off, caches=none|realistic|adversarial", { default: "intel" })
-  .option("--kernel <file>", "a bzImage; without it Debian's, fetched once into your cache folder")
+  .option("--kernel <file>", "a bzImage with virtio, or --initrd with its modules; without it Debian's, fetched once into your cache folder")
   .option("--initrd <file>", "an initial file system; without it one with a self-test, or a shell on a terminal")
   .option("--append <text>", "more for the kernel's command line")
   .option("--disk <file>", "a raw disk image behind virtio-blk; without it a disk in memory")

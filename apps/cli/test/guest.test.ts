@@ -62,6 +62,17 @@ describe("disks", () => {
   });
 });
 
+describe("without what it needs", () => {
+  const run = (args: readonly string[], env: NodeJS.ProcessEnv): { readonly status: number | null; readonly stderr: string } =>
+    spawnSync(process.execPath, ["--conditions=@iommu-lab/source", join(import.meta.dirname, "../src/main.ts"), "boot", ...args], { encoding: "utf8", env: { ...env, HOME: folder } });
+  test("no QEMU: exit 4, and what to install", () => {
+    expect(run([], { PATH: folder })).toMatchObject({ status: 4, stderr: expect.stringMatching(/setpriv|qemu-system-x86/) as string });
+  });
+  test("arguments that make no sense: exit 2, before anything is started", () => {
+    for (const args of [["--iommu", "via"], ["--timeout", "soon"], ["--inject-fault", "fire"], ["--device", "floppy"]]) expect(run(args, { PATH: folder }).status).toBe(2);
+  });
+});
+
 test("a trace goes to a file, compressed when its name says so", () => {
   const path = join(folder, "trace.jsonl.gz");
   const trace = openTrace(path);

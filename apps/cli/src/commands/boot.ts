@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Board, ImpossibleIommu, type BoardCounters, type IommuChoice } from "@iommu-lab/hypervisor/board";
@@ -7,7 +7,7 @@ import { QemuEngine } from "@iommu-lab/hypervisor/engines/qemu";
 import { injectFault, overflowLog, type InjectedFault, type InjectionSite } from "@iommu-lab/hypervisor/faults";
 import type { Clock } from "@iommu-lab/pci-bus";
 import { CommandError, ExitCode } from "../exit-code.ts";
-import { defaultCache, guestFiles, type GuestFiles } from "../guest/debian-kernel.ts";
+import { debianBusybox, debianKernel, defaultCache } from "../guest/debian-kernel.ts";
 import { GuestFailure } from "../guest/failure.ts";
 import { deviceOptions, faultOption, iommuOption } from "../guest/guest-options.ts";
 import { memoryDisk, RawDisk } from "../guest/raw-disk.ts";
@@ -93,17 +93,16 @@ class ConsoleWatch {
   }
 }
 
-/** Kernel and initial file system: given, or Debian's with ours. */
-const bootFiles = (options: BootCommandOptions, work: string, interactive: boolean): { readonly kernel: string; readonly initrd: string | undefined; readonly ours: boolean } => {
-  const needed = options.kernel === undefined || options.initrd === undefined;
-  const files: GuestFiles | undefined = needed && !(options.kernel !== undefined && options.initrd === undefined && options.append?.includes("root="))
-    ? guestFiles({ cache: defaultCache(), ...(options.suite === undefined ? {} : { suite: options.suite }), offline: options.offline, progress: (text) => process.stderr.write(`${text}\n`) })
-    : undefined;
-  // Our file system has modules of Debian's kernel: with another kernel it would be without drivers.
-  if (options.kernel !== undefined || options.initrd !== undefined || files === undefined) return { kernel: options.kernel ?? (files as GuestFiles).kernel, initrd: options.initrd, ours: false };
+/** Kernel and initial file system: given, or Debian's and ours. Ours goes with a kernel of one's own too, if that has its drivers built in. */
+const bootFiles = (options: BootCommandOptions, work: string, interactive: boolean): { readonly kernel: string; readonly initrd: string; readonly ours: boolean } => {
+  const source = { cache: defaultCache(), ...(options.suite === undefined ? {} : { suite: options.suite }), offline: options.offline, progress: (text: string) => process.stderr.write(`${text}\n`) };
+  for (const path of [options.kernel, options.initrd]) if (path !== undefined && !existsSync(path)) throw new CommandError(ExitCode.BadInput, `${path} does not exist.`);
+  const debian = options.kernel === undefined ? debianKernel(source) : undefined;
+  const kernel = options.kernel ?? debian?.kernel ?? "";
+  if (options.initrd !== undefined) return { kernel, initrd: options.initrd, ours: false };
   const initrd = join(work, "initrd");
-  writeFileSync(initrd, guestFileSystem(files, interactive ? "shell" : "self-test"));
-  return { kernel: files.kernel, initrd, ours: true };
+  writeFileSync(initrd, guestFileSystem(debianBusybox(source), debian?.modules, interactive ? "shell" : "self-test"));
+  return { kernel, initrd, ours: true };
 };
 
 /** `iommu boot`: a Linux whose IOMMU is the model. */
@@ -138,7 +137,7 @@ interface Boot {
   readonly faults: readonly InjectedFault[];
   readonly disk: ReturnType<typeof memoryDisk>;
   readonly kernel: string;
-  readonly initrd: string | undefined;
+  readonly initrd: string;
   /** The initial file system is ours: it tells how its test went. */
   readonly ours: boolean;
   readonly interactive: boolean;
@@ -190,7 +189,7 @@ const boot = async ({ choice, devices, faults, disk, kernel, initrd, ours, inter
     if (board !== undefined && !interactive) process.stderr.write(`${countersText(board.counters)}\n`);
   }, 5000);
   try {
-    await session.start({ kernel, commandLine: commandLine(choice, append), ...(initrd === undefined ? {} : { initrd }) }, (windows) => {
+    await session.start({ kernel, initrd, commandLine: commandLine(choice, append) }, (windows) => {
       board = new Board({ memory: session.memory, message: (address, data) => { session.message(address, data); }, clock, iommu: choice, devices: devices({ disk, console: guestConsole }), registerBase: windows[0] ?? 0, taps: faults.map((fault) => injectFault(fault, site)), ...(trace && windows.length > 0 ? { trace: trace.line } : {}) });
       return board;
     });

@@ -4,12 +4,10 @@ import { homedir } from "node:os";
 import { basename, join } from "node:path";
 import { GuestFailure } from "./failure.ts";
 
-/** Files of Debian packages that a guest is made of. */
-export interface GuestFiles {
+/** A kernel and the folder of its modules. */
+export interface KernelFiles {
   readonly kernel: string;
-  /** Folder with the kernel's modules. */
   readonly modules: string;
-  readonly busybox: string;
 }
 
 /** How to get them. */
@@ -111,10 +109,14 @@ const kernelFolder = (source: KernelSource): string => {
   return folder;
 };
 
-/** Debian's kernel and its static busybox, from the cache or fetched into it. @throws GuestFailure */
-export const guestFiles = (source: KernelSource): GuestFiles => {
-  const kernel = kernelFolder(source);
-  const busybox = join(source.cache, "busybox-static");
-  if (!existsSync(busybox) && source.offline) throw new GuestFailure(`There is no busybox-static in ${source.cache}, and --offline forbids fetching it.`);
-  return { kernel: only(kernel, "boot/vmlinuz-*"), modules: only(kernel, "lib/modules/*"), busybox: only(unpacked(source, [], "busybox-static"), "bin/busybox") };
+/** Debian's kernel, from the cache or fetched into it. @throws GuestFailure */
+export const debianKernel = (source: KernelSource): KernelFiles => {
+  const folder = kernelFolder(source);
+  return { kernel: only(folder, "boot/vmlinuz-*"), modules: only(folder, "lib/modules/*") };
+};
+
+/** Debian's static busybox, likewise. @throws GuestFailure */
+export const debianBusybox = (source: KernelSource): string => {
+  if (source.offline && !existsSync(join(source.cache, "busybox-static"))) throw new GuestFailure(`There is no busybox-static in ${source.cache}, and --offline forbids fetching it.`);
+  return only(unpacked(source, [], "busybox-static"), "bin/busybox");
 };

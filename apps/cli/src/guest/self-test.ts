@@ -1,6 +1,5 @@
 import { readFileSync } from "node:fs";
 import { cpioArchive, type CpioEntry } from "./cpio.ts";
-import type { GuestFiles } from "./debian-kernel.ts";
 import { modulesOf, type KernelModule } from "./kernel-modules.ts";
 import { syscallProgram } from "./syscall-program.ts";
 import { GROUP_LINK, MESSAGE, UNMAPPED, vfioScript } from "./vfio-script.ts";
@@ -93,13 +92,17 @@ while :; do setsid -c sh -c 'exec sh -i </dev/hvc0 >/dev/hvc0 2>&1'; [ -e /tmp/s
 poweroff -f
 `;
 
-/** An initial file system: busybox, the modules of our devices, and an /init that does what it is for. @throws GuestFailure */
-export const guestFileSystem = (files: GuestFiles, purpose: GuestPurpose): Uint8Array => {
-  const modules = modulesOf(files.modules, MODULES);
+/**
+ * An initial file system: busybox, the modules of our devices, and an /init that does what it is for.
+ * @param busybox path; @param moduleFolder lib/modules/RELEASE of the kernel; undefined for one that has all it needs built in
+ * @throws GuestFailure
+ */
+export const guestFileSystem = (busybox: string, moduleFolder: string | undefined, purpose: GuestPurpose): Uint8Array => {
+  const modules = moduleFolder === undefined ? [] : modulesOf(moduleFolder, MODULES);
   const folder = (path: string): CpioEntry => ({ kind: "folder", path, mode: 0o755 });
   return cpioArchive([
     ...["bin", "dev", "modules"].map(folder),
-    { kind: "file", path: "bin/busybox", mode: 0o755, bytes: readFileSync(files.busybox) },
+    { kind: "file", path: "bin/busybox", mode: 0o755, bytes: readFileSync(busybox) },
     ...modules.map(({ name, bytes }): CpioEntry => ({ kind: "file", path: `modules/${name}`, mode: 0o644, bytes })),
     { kind: "file", path: "bin/syscalls", mode: 0o755, bytes: syscallProgram() },
     { kind: "file", path: "vfio-script", mode: 0o644, bytes: vfioScript(EDU) },
