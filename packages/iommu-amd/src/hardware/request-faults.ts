@@ -66,13 +66,15 @@ export class RequestFaults {
     let flags = FAULT_FLAGS[kind] as number; // a WalkFault
     if ((request.access & Access.Write) !== 0 && (flags & PR) !== 0) flags |= RW;
     if (pasid !== NO_PASID) flags |= GN | ((request.access & Access.Execute) !== 0 ? NX : 0) | ((request.access & Access.Privileged) === 0 ? US : 0);
-    this.#logPage(request, out, entry, flags, pasid, request.page);
+    const { page: at } = request;
+    this.#logPage(request, out, entry, flags, pasid, (at % 0x10_0000) << 12, Math.floor(at / 0x10_0000) | 0);
   }
 
   /** A fault in the host table below a guest's: it is told with the guest-physical address and the domain. */
   nested(request: Readonly<TranslationRequest>, out: Translation, entry: DeviceEntry, kind: number, at: { readonly nestedPage: number; readonly nestedWrite: boolean }): void {
     const flags = FAULT_FLAGS[kind] as number; // a WalkFault
-    this.#logPage(request, out, entry, at.nestedWrite && (flags & PR) !== 0 ? flags | RW : flags, NO_PASID, at.nestedPage);
+    const { nestedPage } = at;
+    this.#logPage(request, out, entry, at.nestedWrite && (flags & PR) !== 0 ? flags | RW : flags, NO_PASID, (nestedPage % 0x10_0000) << 12, Math.floor(nestedPage / 0x10_0000) | 0);
   }
 
   /** PAGE_TAB_HARDWARE_ERROR. AMD-Vi §2.5.5. */
@@ -97,7 +99,8 @@ export class RequestFaults {
     this.#logWithPasid(request, translationFlag(request) | user | (type << REQUEST_TYPE_SHIFT) | (EventCode.InvalidDeviceRequest << 28));
   }
 
-  #logPage(request: Readonly<TranslationRequest>, out: Translation, entry: DeviceEntry, flags: number, pasid: number, page: number): void {
+  /** The address comes in two words: a page number past int32 as an argument would be allocated. */
+  #logPage(request: Readonly<TranslationRequest>, out: Translation, entry: DeviceEntry, flags: number, pasid: number, low: number, high: number): void {
     if (request.addressType === AddressType.TranslationRequest) {
       answerWithoutRights(out, request.page);
       return;
@@ -105,7 +108,7 @@ export class RequestFaults {
     const { requester } = request;
     const logged = this.#mayTell(requester, entry.suppressAll, entry.suppressRepeated);
     this.#abort(request, out, EventCode.IoPageFault, logged);
-    if (logged) this.#port.logEvent(pasid === NO_PASID ? requester : requester | (pasid & 0xf_0000), (pasid === NO_PASID ? entry.domain : pasid & 0xffff) | flags | (EventCode.IoPageFault << 28), (page % 0x10_0000) << 12, Math.floor(page / 0x10_0000));
+    if (logged) this.#port.logEvent(pasid === NO_PASID ? requester : requester | (pasid & 0xf_0000), (pasid === NO_PASID ? entry.domain : pasid & 0xffff) | flags | (EventCode.IoPageFault << 28), low, high);
   }
 
   /** Whether a page fault of a device goes into the log; SE lets one through. */
@@ -118,7 +121,7 @@ export class RequestFaults {
   /** An event that has the request's PASID and address. */
   #logWithPasid({ requester, pasid, page }: Readonly<TranslationRequest>, flags: number): void {
     const low = (page % 0x10_0000) << 12;
-    const high = Math.floor(page / 0x10_0000);
+    const high = Math.floor(page / 0x10_0000) | 0;
     if (pasid === NO_PASID) this.#port.logEvent(requester, flags, low, high);
     else this.#port.logEvent(requester | (pasid & 0xf_0000), flags | (pasid & 0xffff) | GN, low, high);
   }
