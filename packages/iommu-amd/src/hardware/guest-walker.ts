@@ -4,7 +4,7 @@ import type { AmdCapabilities } from "./capabilities.ts";
 import { explainStructure } from "./explain.ts";
 import { indexAt, type HostTable, type HostWalker } from "./host-walker.ts";
 import type { PagingStructureCache } from "./paging-structure-cache.ts";
-import { addressBitsAbove, type TableMemory } from "./table-memory.ts";
+import { addressBitsAbove, highOf, pageOf, type TableMemory } from "./table-memory.ts";
 import { FAULT_TEXT, WalkFault } from "./walk-fault.ts";
 
 const PRESENT = 1;
@@ -73,12 +73,14 @@ export class GuestWalker {
   readonly #pasids: number;
   readonly #noExecute: boolean;
   readonly #alwaysUser: number;
-  /**
-   * The table at hand: guest-physical page number, -1 where only the host page is known, and host page number. Fields, since as
-   * arguments numbers past int32 would be allocated.
-   */
-  #guestTable = -1;
+  /** The table at hand: its host page number, and where it is known its guest-physical one: bits 31:0 as int32 and those above, since a number past int32 might be allocated. */
   #hostTable = 0;
+  #guestLow = 0;
+  #guestHigh = 0;
+  #guestKnown = false;
+  /** The guest-physical page that the guest's tables end in, likewise. */
+  #endLow = 0;
+  #endHigh = 0;
 
   constructor(memory: TableMemory, { efr, physicalAddressWidth }: AmdCapabilities, host: HostWalker, structures: PagingStructureCache, control: Readonly<GuestControl>) {
     this.#memory = memory;
@@ -116,7 +118,7 @@ export class GuestWalker {
     const known = this.#structures.find(space, low, high, levels);
     if (known !== 0) {
       level = known;
-      this.#guestTable = -1;
+      this.#guestKnown = false;
       this.#hostTable = this.#structures.table;
       gathered = this.#structures.rights & (WRITABLE | USER);
       executable = (this.#structures.rights & 1) !== 0;
@@ -160,7 +162,9 @@ export class GuestWalker {
     if (pasid >= this.#pasids || pasid >= 2 ** (9 * stage.gcr3Levels)) return WalkFault.NotPresent;
     const memory = this.#memory;
     const nested = stage.hostLevels !== 0;
-    this.#guestTable = stage.gcr3Table;
+    this.#guestLow = stage.gcr3Table | 0;
+    this.#guestHigh = highOf(stage.gcr3Table);
+    this.#guestKnown = true;
     for (let level = stage.gcr3Levels; level > 0; level--) {
       const fault = nested && this.#control.guestPointers ? this.#locate(stage, explain) : this.#direct();
       if (fault !== WalkFault.None) return fault;
@@ -196,23 +200,23 @@ export class GuestWalker {
     return (access & Access.Execute) !== 0 && !executable ? WalkFault.Permission : WalkFault.None;
   }
 
-  /** The table that an entry leads to: stored here, since as a result of a function its page might be allocated. */
+  /** The table that an entry leads to. */
   #follow(first: number, second: number): void {
-    const above = second & 0xf_ffff;
-    this.#guestTable = above < 0x400 ? (above << 20) | (first >>> 12) : above * 0x10_0000 + (first >>> 12);
+    this.#guestLow = (second << 20) | (first >>> 12);
+    this.#guestHigh = (second >>> 12) & 0xff;
+    this.#guestKnown = true;
   }
 
   #direct(): number {
-    this.#hostTable = this.#guestTable;
+    this.#hostTable = pageOf(this.#guestLow, this.#guestHigh);
     return WalkFault.None;
   }
 
-  /** Finds the host page of the guest-physical table. Its high bits are taken here: as an argument of a function the page might be allocated. */
+  /** Finds the host page of the guest-physical table. */
   #locate(stage: Readonly<GuestTable>, explain?: ExplanationSink): number {
-    const page = this.#guestTable;
-    const fault = this.#host.walk(stage, page | 0, page >= 0x1_0000_0000 ? Math.floor(page / 0x1_0000_0000) | 0 : 0, Access.Read, false, explain);
+    const fault = this.#host.walk(stage, this.#guestLow, this.#guestHigh, Access.Read, false, explain);
     if (fault !== WalkFault.None) {
-      this.nestedPage = page;
+      this.nestedPage = pageOf(this.#guestLow, this.#guestHigh);
       return this.#nested(fault, false);
     }
     this.#hostTable = this.#host.page;
@@ -230,11 +234,10 @@ export class GuestWalker {
   /** Sets accessed and dirty bits in an entry of the table at hand. The host table must let its page be written. */
   #writeFlags(stage: Readonly<GuestTable>, table: number, index: number, value: number, explain?: ExplanationSink): number {
     if (stage.hostLevels !== 0) {
-      const page = this.#guestTable;
-      if (page < 0) return NEEDS_GUEST_TABLE;
-      const fault = this.#host.walk(stage, page | 0, page >= 0x1_0000_0000 ? Math.floor(page / 0x1_0000_0000) | 0 : 0, Access.Read | Access.Write, true, explain);
+      if (!this.#guestKnown) return NEEDS_GUEST_TABLE;
+      const fault = this.#host.walk(stage, this.#guestLow, this.#guestHigh, Access.Read | Access.Write, true, explain);
       if (fault !== WalkFault.None) {
-        this.nestedPage = page;
+        this.nestedPage = pageOf(this.#guestLow, this.#guestHigh);
         return this.#nested(fault, true);
       }
     }
@@ -245,14 +248,13 @@ export class GuestWalker {
   /** Takes the page that the guest's tables end in. */
   #take(first: number, second: number, level: number, low: number, gathered: number, executable: boolean): void {
     const pages = 9 * (level - 1);
-    const above = second & 0xf_ffff;
-    // As in `#follow`.
-    const entry = above < 0x400 ? (above << 20) | (first >>> 12) : above * 0x10_0000 + (first >>> 12);
+    const inside = (1 << pages) - 1;
     const rights = Access.Read | ((gathered & WRITABLE) !== 0 ? Access.Write : 0) | (executable ? Access.Execute : 0);
     this.supervisorRights = rights;
     this.userRights = (gathered & USER) !== 0 ? rights : 0;
     this.shift = 12 + pages;
-    this.page = pages === 0 ? entry : entry - (entry % 2 ** pages) + (low & (2 ** pages - 1));
+    this.#endLow = (((second << 20) | (first >>> 12)) & ~inside) | (low & inside);
+    this.#endHigh = (second >>> 12) & 0xff;
     this.hostLeaf = 0;
   }
 
@@ -263,7 +265,7 @@ export class GuestWalker {
       const fault = this.#nest(stage, access, writes, explain);
       if (fault !== WalkFault.None) return fault;
       hostClean = this.#host.clean;
-    }
+    } else this.page = pageOf(this.#endLow, this.#endHigh);
     const dirty = writes && !this.#control.keepsClean ? DIRTY : 0;
     const wanted = first | ACCESSED | dirty;
     if (wanted !== first) {
@@ -277,11 +279,10 @@ export class GuestWalker {
   /** Sends the guest table's result through the host table. */
   #nest(stage: Readonly<GuestTable>, access: Access, writes: boolean, explain?: ExplanationSink): number {
     const host = this.#host;
-    const { page } = this;
     const wanted = (access & (Access.Read | Access.Write)) | ((access & Access.Execute) !== 0 ? Access.Read : 0);
-    const fault = host.walk(stage, page | 0, page >= 0x1_0000_0000 ? Math.floor(page / 0x1_0000_0000) | 0 : 0, wanted, writes, explain);
+    const fault = host.walk(stage, this.#endLow, this.#endHigh, wanted, writes, explain);
     if (fault !== WalkFault.None) {
-      this.nestedPage = page;
+      this.nestedPage = pageOf(this.#endLow, this.#endHigh);
       return this.#nested(fault, (access & Access.Write) !== 0);
     }
     const rights = host.rights | ((host.rights & Access.Read) !== 0 ? Access.Execute : 0);
