@@ -63,7 +63,7 @@ describe("random host tables against the reference (AMD-Vi §2.2.3)", () => {
           const answer = seen(rig, at, access);
           if (covered.some((covers) => covers(at))) continue;
           expect([at, access, answer]).toEqual([at, access, expected]);
-          if (caches !== "none" && expected.kind === "page") covered.push((other) => Math.floor(other / 2 ** (expected.shift - 12)) === Math.floor(at / 2 ** (expected.shift - 12)));
+          if (caches !== "none" && expected.kind === "page") covered.push((other) => other !== at && Math.floor(other / 2 ** (expected.shift - 12)) === Math.floor(at / 2 ** (expected.shift - 12)));
         }
       }),
       { numRuns: 150 },
@@ -81,13 +81,17 @@ describe("random host tables against the reference (AMD-Vi §2.2.3)", () => {
           rig.invalidatePages(ALL_PAGES);
           rig.events();
           return requests.map(([at, access]) => {
-            const out = rig.translate(at, { access });
-            return [out.fault, out.page, rig.events()];
+            const { fault, page: to, pageShift } = rig.translate(at, { access });
+            return { fault, to, pageShift, events: rig.events() };
           });
         });
-        expect(results[1]).toEqual(results[0]);
+        // Not where a page before, larger than its slot, covers this one.
+        const [without = []] = results;
+        const alone = requests.map(([at], i) => without.slice(0, i).every(({ fault, pageShift }, j) => fault !== 0 || at === requests[j]?.[0] || Math.floor(at / 2 ** (pageShift - 12)) !== Math.floor((requests[j]?.[0] ?? 0) / 2 ** (pageShift - 12))));
+        const only = <T>(list: readonly T[] | undefined): T[] => (list ?? []).filter((_, i) => alone[i]);
+        expect(only(results[1])).toEqual(only(without));
         // The adversarial cache may insist on what it learnt meanwhile, but on nothing from before.
-        expect(results[2]?.map(([code]) => code)).toEqual(results[0]?.map(([code]) => code));
+        expect(only(results[2]).map(({ fault }) => fault)).toEqual(only(without).map(({ fault }) => fault));
       }),
       { numRuns: 40 },
     );
