@@ -1,6 +1,6 @@
 export { reportGroups, type GroupDifference, type GroupsMode, type GroupsReport, type ReportedGroup } from "./groups/groups-report.ts";
 export { hostFacts, wasIommuOn, type HostFacts, type HostFactsOptions } from "./groups/host-facts.ts";
-export { parseCommandLine, type IommuParameters } from "./kernel/command-line.ts";
+export { parseCommandLine, type IommuParameters } from "@iommu-lab/pci-bus/groups";
 export type { LspciCapability, LspciFunction, LspciHost } from "./lspci/lspci-function.ts";
 export { SnapshotError, type HostFunction, type HostResource, type HostSnapshot, type MissingInput, type RecordedGroup } from "./snapshot.ts";
 export { hasSysfs, readSysfs } from "./sysfs/read-sysfs.ts";

@@ -1,6 +1,5 @@
 import { compareAddresses, formatAddress, type FunctionAddress } from "@iommu-lab/pci-bus";
-import { factsFromConfig, isIntelPchRootPort, isIntelSptRootPort, kernelVersion, PcieType, predictAcsControl, type AcsOverride, type AcsParameter, type FunctionFacts, type GroupingPolicy } from "@iommu-lab/pci-bus/groups";
-import { parseCommandLine, type IommuParameters } from "../kernel/command-line.ts";
+import { factsFromConfig, isIntelPchRootPort, isIntelSptRootPort, kernelVersion, PcieType, parseCommandLine, predictAcsControl, type AcsOverride, type AcsParameter, type FunctionFacts, type GroupingPolicy, type IommuParameters } from "@iommu-lab/pci-bus/groups";
 import { readAcsLog, type AcsLog } from "../kernel/kernel-log.ts";
 import type { HostFunction, HostSnapshot } from "../snapshot.ts";
 import { coverageByDmar, coverageByIvrs, type Coverage } from "./iommu-coverage.ts";

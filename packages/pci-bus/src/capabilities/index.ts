@@ -7,6 +7,7 @@ export { decodeConfig } from "./decode.ts";
 export type { ConfigProblem, DecodedBar, DecodedBridge, DecodedCapability, DecodedConfig, DecodedField, DecodedHeader, DecodedRegister, DecodedRom, DecodedWindow } from "./decoded.ts";
 export type { CapabilityDefinition, CapabilityView, FieldValues } from "./definition.ts";
 export { CAPABILITY_DEFINITIONS, definitionOf } from "./definitions.ts";
+export { descriptionFromConfig, type WiredSizes } from "./description-from-config.ts";
 export * from "./downstream-port-containment.ts";
 export * from "./express-layouts.ts";
 export * from "./express-port-layouts.ts";

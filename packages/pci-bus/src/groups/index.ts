@@ -1,5 +1,6 @@
 export { predictAcsControl, type AcsPredictionOptions } from "./acs-prediction.ts";
 export { AcsBit, acsBitNames, isIntelPchRootPort, isIntelSptRootPort, ISOLATION_BITS, judgeAcs, type AcsVerdict } from "./acs-rules.ts";
+export { parseCommandLine, type IommuParameters } from "./command-line.ts";
 export { PcieType } from "../pcie-type.ts";
 export type { AcsFacts, FunctionFacts } from "./facts.ts";
 export { factsFromConfig } from "./facts-from-config.ts";

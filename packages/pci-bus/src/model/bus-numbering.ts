@@ -2,7 +2,7 @@ import type { ConfigSpace } from "../config-space.ts";
 import { HeaderOffset } from "../config/offsets.ts";
 import { busOf, formatAddress, requesterId, type FunctionAddress, type RequesterId } from "../requester-id.ts";
 import { findCapabilities, type CapabilityPlaces } from "./capability-places.ts";
-import type { FirmwarePolicy, Shortage } from "./firmware-report.ts";
+import type { BusRange, FirmwarePolicy, Shortage } from "./firmware-report.ts";
 import type { HostBridge } from "./fabric.ts";
 
 /** A function as firmware finds it through configuration accesses. */
@@ -77,6 +77,8 @@ export class BusNumbering {
 
   #enter(bridge: ScannedFunction, primary: number): void {
     const lastBus = this.#last;
+    const kept = this.#kept(bridge);
+    if (kept) this.#next = kept.secondary;
     if (this.#next > lastBus) {
       this.shortages.push({
         address: bridge.address,
@@ -91,8 +93,15 @@ export class BusNumbering {
     const secondary = this.#next++;
     this.#program(bridge, primary, secondary, lastBus);
     this.#fill(bridge, secondary);
-    if (isHotPlug(bridge)) this.#next = Math.min(lastBus + 1, this.#next + (this.#policy.hotPlug?.buses ?? 4));
+    if (kept) this.#next = Math.max(this.#next, kept.subordinate + 1);
+    else if (isHotPlug(bridge)) this.#next = Math.min(lastBus + 1, this.#next + (this.#policy.hotPlug?.buses ?? 4));
     this.#program(bridge, primary, secondary, this.#next - 1);
+  }
+
+  /** Numbers that are asked for, where they are still free. */
+  #kept(bridge: ScannedFunction): BusRange | undefined {
+    const wish = this.#policy.busNumbers?.(bridge.address);
+    return wish && wish.secondary >= this.#next && wish.subordinate >= wish.secondary && wish.subordinate <= this.#last ? wish : undefined;
   }
 
   #fill(bridge: ScannedFunction, secondary: number): void {

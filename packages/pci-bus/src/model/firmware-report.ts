@@ -1,6 +1,13 @@
 import type { FunctionAddress } from "../requester-id.ts";
 import type { Space } from "./bridge-windows.ts";
 
+/** The bus numbers below a bridge. */
+export interface BusRange {
+  readonly secondary: number;
+  /** Inclusive. */
+  readonly subordinate: number;
+}
+
 /** What firmware decides; everything has a default. */
 export interface FirmwarePolicy {
   /** 64-bit prefetchable resources may stand above 4 GiB; default true. */
@@ -17,6 +24,8 @@ export interface FirmwarePolicy {
   readonly busMaster?: boolean;
   /** The display that gets the legacy VGA ranges; "first" is the default. */
   readonly vga?: "first" | "none" | FunctionAddress;
+  /** Numbers that the buses below a bridge are to get, such as another firmware gave; where they are taken, or undefined, the next free ones. */
+  readonly busNumbers?: (bridge: FunctionAddress) => BusRange | undefined;
 }
 
 /** What a hot-plug port keeps for the device to come. */

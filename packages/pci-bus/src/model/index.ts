@@ -8,7 +8,7 @@ export { describeFunctions, type ModelFunctionFacts } from "./describe-functions
 export { Endpoint, type EndpointOptions } from "./endpoint.ts";
 export { enumerate, enumerateBelow } from "./enumerate.ts";
 export type { AttachedPort, Attachment, BridgeKind, Bus, BusKind, Claim, DecodingBar, FabricRoot, HostBridge, LegacyVga, ModelFunction, VirtualIdentity } from "./fabric.ts";
-export type { EnumeratedFunction, EnumerationReport, FirmwarePolicy, HotPlugReserve, Placement, ResourceName, Shortage } from "./firmware-report.ts";
+export type { BusRange, EnumeratedFunction, EnumerationReport, FirmwarePolicy, HotPlugReserve, Placement, ResourceName, Shortage } from "./firmware-report.ts";
 export type { HostBridgeOptions } from "./host-bridge.ts";
 export { swizzle, type InterruptWire, type InterruptWires } from "./interrupt-wires.ts";
 export type { ForgedDmaOptions } from "./memory-request.ts";

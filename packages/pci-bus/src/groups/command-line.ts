@@ -1,4 +1,5 @@
-import { AcsBit, type AcsDeviceMatch, type AcsOverride, type AcsParameter } from "@iommu-lab/pci-bus/groups";
+import { AcsBit } from "./acs-rules.ts";
+import type { AcsDeviceMatch, AcsOverride, AcsParameter } from "./policy.ts";
 
 /** What a kernel command line says about the IOMMU and ACS. Linux Documentation/admin-guide/kernel-parameters. */
 export interface IommuParameters {
@@ -6,6 +7,10 @@ export interface IommuParameters {
   readonly intelIommu: readonly string[];
   readonly amdIommu: readonly string[];
   readonly iommu: readonly string[];
+  /** `iommu.strict=`; undefined where nothing is said. */
+  readonly strict: boolean | undefined;
+  /** `iommu.passthrough=`; undefined where nothing is said. */
+  readonly passthrough: boolean | undefined;
   readonly noAts: boolean;
   /** `pci=nommconf`: no extended configuration space, so no ACS for this kernel. */
   readonly noMmconfig: boolean;
@@ -75,9 +80,12 @@ const acsOverride = (value: string): AcsOverride => ({
   ids: [...value.matchAll(/(?:^|,)id:([0-9a-f]{4}):([0-9a-f]{4})(?=,|$)/gi)].map((match) => Number.parseInt(`${match[1] ?? ""}${match[2] ?? ""}`, 16)),
 });
 
+/** A boolean as the kernel reads it; undefined where it would refuse. */
+const truth = (value: string): boolean | undefined => (/^(?:[yY1tT]|on$|On$|ON$)/.test(value) ? true : /^(?:[nN0fF]|off$|Off$|OFF$)/.test(value) ? false : undefined);
+
 /** Reads a kernel command line; what it does not know it leaves alone. */
 export const parseCommandLine = (line: string): IommuParameters => {
-  const found = { intelIommu: [] as string[], amdIommu: [] as string[], iommu: [] as string[], noAts: false, noMmconfig: false, disableAcsRedir: [] as AcsParameter[], configAcs: [] as AcsParameter[], override: undefined as AcsOverride | undefined };
+  const found = { intelIommu: [] as string[], amdIommu: [] as string[], iommu: [] as string[], strict: undefined as boolean | undefined, passthrough: undefined as boolean | undefined, noAts: false, noMmconfig: false, disableAcsRedir: [] as AcsParameter[], configAcs: [] as AcsParameter[], override: undefined as AcsOverride | undefined };
   for (const word of words(line)) {
     const equals = word.indexOf("=");
     const value = equals < 0 ? "" : word.slice(equals + 1).replace(/^"|"$/g, "");
@@ -85,6 +93,8 @@ export const parseCommandLine = (line: string): IommuParameters => {
       case "intel_iommu": found.intelIommu.push(...value.split(",")); break;
       case "amd_iommu": found.amdIommu.push(...value.split(",")); break;
       case "iommu": found.iommu.push(...value.split(",")); break;
+      case "iommu.strict": found.strict = truth(value); break;
+      case "iommu.passthrough": found.passthrough = truth(value); break;
       case "pcie_acs_override": found.override = acsOverride(value); break;
       case "pci": {
         for (const option of value.split(",")) {

@@ -1,0 +1,164 @@
+import { encodeMessage } from "@iommu-lab/interrupt-remap";
+import { compareAddresses, DeliveryMode, formatAddress, type FunctionAddress, type Interrupt, type InterruptEntry, type InterruptMessage, type IommuDomain, type IommuDriver, type IommuFault } from "@iommu-lab/pci-bus";
+import { computeIsolationGroups, factsOfModel, kernelVersion, type IsolationGroup } from "@iommu-lab/pci-bus/groups";
+import type { Attachment } from "@iommu-lab/pci-bus/model";
+import type { HostVector, InterruptHandler } from "./host-processors.ts";
+import { kernelOptions, type KernelOptions } from "./kernel-options.ts";
+import type { Machine } from "./machine.ts";
+import { bridgesAbove } from "./topology.ts";
+
+/** An IOMMU group of the host. */
+export interface HostGroup extends IsolationGroup {
+  readonly id: number;
+}
+
+/** An interrupt that the kernel gave to a function. */
+export interface HostInterrupt {
+  /** What the device is to be programmed with. */
+  readonly message: Readonly<InterruptMessage>;
+  /** Undefined where interrupts are not remapped. */
+  readonly entry: InterruptEntry | undefined;
+  readonly vector: HostVector;
+  free(): void;
+}
+
+const ACS_ENABLE = 0x1d;
+const ACS_CONTROL = 6;
+const ACS_CAPABILITY = 4;
+
+/** The host's kernel: its IOMMU drivers, groups, default domains and interrupts, by the rules of its version and command line. */
+export class HostKernel {
+  readonly options: KernelOptions;
+  /** Everything that the IOMMUs reported, in order. */
+  readonly faults: IommuFault[] = [];
+  /** What drivers complained of. */
+  readonly problems: string[] = [];
+  /** By address; empty where nothing is translated. */
+  readonly groups: readonly HostGroup[];
+  readonly #machine: Machine;
+  readonly #drivers: ReadonlyMap<number, IommuDriver>;
+  readonly #defaults = new Map<string, IommuDomain>();
+
+  /** Starts the drivers and makes the groups; the machine's firmware has run. */
+  constructor(machine: Machine) {
+    this.#machine = machine;
+    this.options = kernelOptions(machine.description);
+    if (this.options.translation) this.#enableAcs();
+    this.#drivers = this.options.translation || this.#remapsAlone ? machine.makeDrivers() : new Map<number, IommuDriver>();
+    for (const driver of this.#drivers.values())
+      driver.start({
+        fault: (fault) => this.faults.push(fault),
+        problem: (text) => this.problems.push(text),
+      });
+    this.groups = this.options.translation ? this.#makeGroups() : [];
+    if (this.options.translation) this.#attachDefaults();
+    else this.#letThrough();
+  }
+
+  /** The IOMMU driver that serves a function; undefined where nothing is translated. */
+  driverOf(address: FunctionAddress): IommuDriver | undefined {
+    return this.#machine.unitOf(address) ? this.#drivers.get(address.domain) : undefined;
+  }
+
+  /** The group of a function; undefined without translation. */
+  groupOf(address: FunctionAddress): HostGroup | undefined {
+    return this.groups.find(({ members }) => members.some((each) => compareAddresses(each, address) === 0));
+  }
+
+  /** The domain that the kernel gave to a function's group: DMA or identity. */
+  defaultDomainOf(address: FunctionAddress): IommuDomain | undefined {
+    return this.#defaults.get(formatAddress(address));
+  }
+
+  /** Whether interrupts of a function are remapped. */
+  remapsInterruptsOf(address: FunctionAddress): boolean {
+    return this.#remaps && this.driverOf(address) !== undefined;
+  }
+
+  /** Reads what the IOMMUs have logged since the last time. */
+  service(): void {
+    for (const driver of this.#drivers.values()) driver.service();
+  }
+
+  /** Gives a function an interrupt that ends in a handler on a processor. */
+  requestInterrupt(address: FunctionAddress, handler: InterruptHandler, processor = 0): HostInterrupt {
+    const { processors } = this.#machine;
+    const vector = processors.allocate(processor, handler);
+    const interrupt: Interrupt = { vector: vector.vector, deliveryMode: DeliveryMode.Fixed, destination: processor, destinationMode: "physical", trigger: "edge", redirectionHint: false };
+    const entry = this.remapsInterruptsOf(address) ? this.driverOf(address)?.allocateInterrupt(address.requester, interrupt) : undefined;
+    const message: InterruptMessage = { requester: address.requester, address: 0, data: 0 };
+    if (!entry) encodeMessage(interrupt, message);
+    return {
+      message: entry?.message ?? message,
+      entry,
+      vector,
+      free: () => {
+        entry?.free();
+        processors.free(vector);
+      },
+    };
+  }
+
+  get #remaps(): boolean {
+    return this.options.interruptRemapping && this.#machine.description.iommus.some(({ interruptRemapping }) => interruptRemapping !== false) && this.#machine.description.firmware.iommu !== false;
+  }
+
+  /** Intel's units remap interrupts also where `intel_iommu=off` leaves DMA alone; AMD's do nothing then. */
+  get #remapsAlone(): boolean {
+    return this.#remaps && this.#machine.description.iommus[0]?.vendor === "intel";
+  }
+
+  /** Model: the driver's units have translation on; what the kernel does not want translated gets an identity domain. */
+  #letThrough(): void {
+    for (const [segment, driver] of this.#drivers) {
+      const identity = driver.createDomain({ kind: "identity" });
+      for (const { seat } of this.#machine.placed) if (seat.address.domain === segment && this.driverOf(seat.address)) this.attach(seat.address, identity);
+    }
+  }
+
+  /** Every port that can redirects peers' requests to the root complex. Linux pci_enable_acs(). */
+  #enableAcs(): void {
+    for (const { seat } of this.#machine.placed) {
+      const at = seat.places.acs;
+      if (!at) continue;
+      const { config } = seat.fn;
+      config.write(at + ACS_CONTROL, 2, config.read(at + ACS_CONTROL, 2) | (config.read(at + ACS_CAPABILITY, 2) & ACS_ENABLE));
+    }
+  }
+
+  #makeGroups(): HostGroup[] {
+    const machine = this.#machine;
+    const [major, minor] = this.options.version;
+    const facts = factsOfModel(machine.complex, (address) => machine.unitOf(address) !== undefined);
+    return computeIsolationGroups(facts, { kernel: kernelVersion(major, minor), ivrs: machine.description.iommus[0]?.vendor === "amd" }).groups.map((group, id) => ({ ...group, id }));
+  }
+
+  /** One domain for each group; bridges need none, but their requester IDs stand for what is behind them. */
+  #attachDefaults(): void {
+    for (const group of this.groups) {
+      const first = group.members[0];
+      const driver = first && this.driverOf(first);
+      if (!driver) continue;
+      const domain = driver.createDomain(this.options.passthrough ? { kind: "identity" } : { kind: "paging" });
+      for (const address of group.members) this.attach(address, domain);
+    }
+  }
+
+  /** Attaches a function, and the aliases its requests may carry, to a domain. */
+  attach(address: FunctionAddress, domain: IommuDomain): void {
+    const driver = this.driverOf(address);
+    if (!driver) return;
+    driver.attach(address.requester, domain);
+    for (const alias of this.#aliasesOf(address)) driver.attach(alias, domain);
+    this.#defaults.set(formatAddress(address), this.#defaults.get(formatAddress(address)) ?? domain);
+  }
+
+  /** Requester IDs that bridges to conventional PCI put in place of a function's own. PCIe-to-PCI Bridge §2.3. */
+  #aliasesOf(address: FunctionAddress): number[] {
+    const seat = this.#machine.complex.find(address);
+    return seat ? bridgesAbove(seat).flatMap((bridge) => aliasBehind(bridge)) : [];
+  }
+}
+
+/** A bridge from PCI Express takes the place of what is behind it with function 0 of its secondary bus, one from conventional PCI with itself. */
+const aliasBehind = ({ fn, requester }: Attachment): number[] => (fn.bridgeKind === "pcie-to-pci" ? [(fn.secondary?.number ?? 0) << 8] : fn.bridgeKind === "pci-to-pci" ? [requester] : []);

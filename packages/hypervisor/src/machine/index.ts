@@ -1,0 +1,6 @@
+export { HostKernel, type HostGroup, type HostInterrupt } from "./host-kernel.ts";
+export { HostProcessors, type HostVector, type InterruptHandler, type StrayInterrupt } from "./host-processors.ts";
+export { kernelOptions, type KernelOptions } from "./kernel-options.ts";
+export { Machine, type MachineOptions } from "./machine.ts";
+export type { MachineUnit, UnitCounts } from "./machine-units.ts";
+export type { FunctionMaker, PlacedFunction } from "./topology.ts";

@@ -1,0 +1,121 @@
+import { Access, formatAddress, type IommuFault } from "@iommu-lab/pci-bus";
+import { parseMachine, type MachineDescription, type MachineInput } from "@iommu-lab/pci-bus/machine";
+import { Machine, type MachineOptions } from "../machine/machine.ts";
+import { canonicalJson } from "./canonical.ts";
+import { SeededRandom } from "./random.ts";
+import type { RunEvent } from "./run-events.ts";
+import type { Assertion, ModelledTimes, Plain, ScenarioFault } from "./scenario.ts";
+
+/** What a stage tells while a scenario runs. */
+export interface Audience {
+  /** Takes every event, in order; without it none is made. */
+  readonly event?: (event: RunEvent) => void;
+  /** Told how far a long scenario is. */
+  readonly progress?: (done: number, of: number) => void;
+  /** Stands between a machine and its IOMMUs, for a machine trace. */
+  readonly machine?: (name: string, description: MachineDescription) => MachineOptions;
+}
+
+const ACCESS_WORDS: readonly (readonly [number, ScenarioFault["access"]])[] = [[Access.Write, "write"], [Access.Read, "read"], [Access.Execute, "execute"]];
+
+/** Where a scenario plays: it makes machines, tells the story, and notes what holds. */
+export class Stage {
+  readonly vendor: "intel" | "amd";
+  readonly seed: number;
+  readonly random: SeededRandom;
+  readonly assertions: Assertion[] = [];
+  readonly counts: Record<string, number> = {};
+  readonly story: string[] = [];
+  /** Set by `model`. */
+  times: ModelledTimes | undefined;
+  readonly #without: ReadonlySet<string>;
+  readonly #audience: Audience;
+  readonly #machines: { readonly name: string; readonly machine: Machine }[] = [];
+
+  constructor(vendor: "intel" | "amd", seed: number, without: ReadonlySet<string>, audience: Audience) {
+    this.vendor = vendor;
+    this.seed = seed;
+    this.random = new SeededRandom(seed);
+    this.#without = without;
+    this.#audience = audience;
+  }
+
+  /** Whether a protection of the scenario is in place. */
+  has(protection: string): boolean {
+    return !this.#without.has(protection);
+  }
+
+  /** A line of the story. The same words for both vendors. */
+  say(text: string): void {
+    this.story.push(text);
+    this.#tell({ kind: "say", text });
+  }
+
+  /**
+   * Notes a statement.
+   * @param id   what it is called in the result
+   * @param what `expected` follows from the inputs alone, `actual` is what was seen
+   */
+  check(id: string, what: { readonly protected: boolean; readonly expected: Plain; readonly actual: Plain }): void {
+    const assertion: Assertion = { id, protected: what.protected, expected: what.expected, actual: what.actual, ok: canonicalJson(what.expected) === canonicalJson(what.actual) };
+    this.assertions.push(assertion);
+    this.#tell({ kind: "check", ...assertion });
+  }
+
+  /** Adds to a count. */
+  count(name: string, by = 1): void {
+    this.counts[name] = (this.counts[name] ?? 0) + by;
+  }
+
+  /** Gives the times that a cost model makes of the counts. */
+  model(times: ModelledTimes): void {
+    this.times = times;
+  }
+
+  progress(done: number, of: number): void {
+    this.#audience.progress?.(done, of);
+  }
+
+  /** Builds a machine of the stage's vendor and watches it. The description's IOMMUs say no vendor. */
+  machine(name: string, input: Omit<MachineInput, "format" | "version" | "name" | "iommus"> & { readonly iommus: readonly Omit<MachineInput["iommus"][number], "vendor">[] }): Machine {
+    const iommus = input.iommus.map((each) => ({ ...each, vendor: this.vendor }));
+    return this.build(name, parseMachine({ ...input, format: "iommu-lab-machine", version: 1, name, iommus }));
+  }
+
+  /** Builds a machine from a whole description and watches it. */
+  build(name: string, description: MachineDescription): Machine {
+    const index = this.#machines.length;
+    const { event } = this.#audience;
+    const given = this.#audience.machine?.(name, description) ?? {};
+    this.#tell({ kind: "machine", machine: index, name, description: description as unknown as Plain });
+    const trace = event ? { hop: (hop: Parameters<NonNullable<MachineOptions["trace"]>["hop"]>[0]) => { event({ kind: "hop", machine: index, t: this.#now(index), at: hop.at === "root" ? "root" : formatAddress({ domain: hop.domain, requester: hop.at }), what: hop.kind, decision: hop.decision, rule: hop.rule }); } } : undefined;
+    const machine = new Machine(description, { ...(trace ? { trace } : {}), ...given });
+    this.#machines.push({ name, machine });
+    return machine;
+  }
+
+  /** Everything that the machines' IOMMUs reported, machine by machine. */
+  faults(): ScenarioFault[] {
+    return this.#machines.flatMap(({ name, machine }) => {
+      machine.kernel.service();
+      return machine.kernel.faults.map((fault) => faultOf(name, fault));
+    });
+  }
+
+  #now(index: number): number {
+    return this.#machines[index]?.machine.clock.now ?? 0;
+  }
+
+  #tell(event: RunEvent): void {
+    this.#audience.event?.(event);
+  }
+}
+
+const faultOf = (machine: string, fault: IommuFault): ScenarioFault => ({
+  machine,
+  requester: formatAddress({ domain: 0, requester: fault.requester }),
+  address: `0x${fault.address.toString(16)}`,
+  access: fault.interrupt === undefined ? (ACCESS_WORDS.find(([bit]) => (fault.access & bit) !== 0)?.[1] ?? "unknown") : "interrupt",
+  code: `0x${fault.code.toString(16)}`,
+  text: fault.text,
+});
