@@ -51,6 +51,9 @@ export const runRandomHistory = (rig: DriverRig, seed: number, steps: number): v
   finish(world);
 };
 
+/** A number where it is exact, else a bigint. */
+const iovaOf = (page: number): number | bigint => (page < 2 ** 41 ? page * 4096 : BigInt(page) * 4096n);
+
 const map = ({ random, domains, areas, touched }: World): void => {
   const { domain, plain } = random.pick(domains);
   const { page, count } = range(random, areas);
@@ -60,7 +63,7 @@ const map = ({ random, domains, areas, touched }: World): void => {
   touch(random, touched, page, count);
   let mapped = true;
   try {
-    domain.map(page * 4096, aligned * 4096, count * 4096, access);
+    domain.map(iovaOf(page), aligned * 4096, count * 4096, access);
   } catch (error) {
     if (!(error instanceof IommuDriverError) || error.code !== "EEXIST") throw error;
     mapped = false;
@@ -72,7 +75,7 @@ const unmap = ({ random, domains, areas, touched }: World): void => {
   const { domain, plain } = random.pick(domains);
   const { page, count } = range(random, areas);
   touch(random, touched, page, count);
-  same(domain.unmap(page * 4096, count * 4096), plain.unmap(page, count) * 4096, `Bytes unmapped of ${count} pages at ${page}`);
+  same(domain.unmap(iovaOf(page), count * 4096), plain.unmap(page, count) * 4096, `Bytes unmapped of ${count} pages at ${page}`);
 };
 
 const flush = ({ random, domains }: World): void => {
@@ -92,11 +95,11 @@ const attach = ({ rig, random, domains, sources }: World): void => {
 
 const probe = (world: World): void => {
   const { rig, random, sources, domains, touched } = world;
-  const page = Math.max(0, random.pick(touched) + random.below(5) - 2);
+  const page = Math.min(Math.max(0, random.pick(touched) + random.below(5) - 2), 2 ** (rig.features.addressWidth - 12) - 1);
   const access = random.pick([Access.Read, Access.Write]);
   for (const { domain, plain } of domains) {
     const expected = plain.pages.get(page);
-    same(domain.lookup(page * 4096), expected === undefined ? undefined : expected.frame * 4096, `What the tables say of page ${page}`);
+    same(domain.lookup(iovaOf(page)), expected === undefined ? undefined : expected.frame * 4096, `What the tables say of page ${page}`);
   }
   for (const { requester, pasid, at } of sources) {
     const outcome = dma(rig, requester, page, access, pasid);
@@ -113,7 +116,7 @@ const probe = (world: World): void => {
 const finish = ({ rig, domains, sources, touched }: World): void => {
   for (const source of sources) if (source.at < 0) rig.driver.attach(source.requester, domains[0]!.domain, source.pasid);
   for (const { domain, plain } of domains) {
-    for (const page of [...plain.pages.keys()]) domain.unmap(page * 4096, 4096);
+    for (const page of [...plain.pages.keys()]) domain.unmap(iovaOf(page), 4096);
     domain.flush();
   }
   for (const { requester, pasid } of sources) for (const page of touched) isBlocked(rig, requester, page, Access.Read, pasid);
