@@ -57,8 +57,11 @@ export interface InterruptEntry {
   readonly message: Readonly<InterruptMessage>;
   /** Points the entry elsewhere; the device is not touched. */
   retarget(interrupt: Readonly<Interrupt>): void;
-  /** Posts instead of delivering. VT-d: posted-interrupt descriptor; AMD: vAPIC backing page. */
-  post(structure: Hpa, vector: number, urgent: boolean): void;
+  /**
+   * Posts instead of delivering. VT-d: posted-interrupt descriptor; AMD: vAPIC backing page.
+   * @param running APIC ID of the processor that runs the virtual one, where the entry holds it (AMD's IsRun and Destination); without it, it does not run
+   */
+  post(structure: Hpa, vector: number, urgent: boolean, running?: number): void;
   free(): void;
 }
 

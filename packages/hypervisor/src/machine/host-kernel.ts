@@ -2,6 +2,7 @@ import { encodeMessage } from "@iommu-lab/interrupt-remap";
 import { compareAddresses, DeliveryMode, formatAddress, type FunctionAddress, type Interrupt, type InterruptEntry, type InterruptMessage, type IommuDomain, type IommuDriver, type IommuFault } from "@iommu-lab/pci-bus";
 import { computeIsolationGroups, factsOfModel, kernelVersion, type IsolationGroup } from "@iommu-lab/pci-bus/groups";
 import type { Attachment } from "@iommu-lab/pci-bus/model";
+import { DmaDevice, type DmaDeviceOptions } from "@iommu-lab/vfio/dma";
 import type { HostVector, InterruptHandler } from "./host-processors.ts";
 import { kernelOptions, type KernelOptions } from "./kernel-options.ts";
 import type { Machine } from "./machine.ts";
@@ -38,6 +39,7 @@ export class HostKernel {
   readonly #machine: Machine;
   readonly #drivers: ReadonlyMap<number, IommuDriver>;
   readonly #defaults = new Map<string, IommuDomain>();
+  readonly #dmaDevices = new Map<IommuDomain, DmaDevice>();
 
   /** Starts the drivers and makes the groups; the machine's firmware has run. */
   constructor(machine: Machine) {
@@ -78,6 +80,21 @@ export class HostKernel {
   /** Reads what the IOMMUs have logged since the last time. */
   service(): void {
     for (const driver of this.#drivers.values()) driver.service();
+  }
+
+  /**
+   * A function's DMA API, with the mode that the command line asks for. Functions of one group share one: the domain is the group's.
+   * @param options what the driver sets: its mask, bounce buffers, another mode
+   */
+  dmaDevice(address: FunctionAddress, options: Partial<DmaDeviceOptions> = {}): DmaDevice {
+    const domain = this.defaultDomainOf(address);
+    const known = domain && this.#dmaDevices.get(domain);
+    if (known) return known;
+    const machine = this.#machine;
+    const paging = domain?.kind === "paging" ? domain : undefined;
+    const device = new DmaDevice({ mode: paging ? (this.options.strict ? "strict" : "lazy") : "identity", memory: machine.memory, clock: machine.clock, frames: machine.frames, ...(paging ? { domain: paging } : {}), ...options });
+    if (paging) this.#dmaDevices.set(paging, device);
+    return device;
   }
 
   /** Gives a function an interrupt that ends in a handler on a processor. */

@@ -29,6 +29,7 @@ const FIRST_WIRE_PIN = 16;
 const WIRE_PINS = 4;
 /** Frames below the first MiB belong to firmware, and to VGA. */
 const FIRST_FRAME = 0x100;
+const MOST_HIGH_FRAMES = 2 ** 22;
 
 /** A machine that runs: firmware, memory, a PCI topology, IOMMUs, interrupt controllers, and a kernel. */
 export class Machine {
@@ -36,8 +37,10 @@ export class Machine {
   readonly clock = new EventClock();
   readonly addresses: AddressMap;
   readonly memory: SparseMemory;
-  /** Frames that nobody uses yet, above 1 MiB. */
+  /** Frames below 4 GiB, from 1 MiB on. */
   readonly frames: FrameAllocator;
+  /** Frames above 4 GiB, at most 16 GiB of them; undefined where there is no memory. */
+  readonly highFrames: FrameAllocator | undefined;
   readonly complex: RootComplex;
   readonly units: readonly MachineUnit[];
   readonly processors: HostProcessors;
@@ -61,8 +64,9 @@ export class Machine {
     this.description = description;
     this.addresses = addressMap(description.memory);
     this.memory = new SparseMemory({ ranges: this.addresses.ram });
-    const [low] = this.addresses.ram;
+    const [low, high] = this.addresses.ram;
     this.frames = new FrameAllocator({ start: FIRST_FRAME, count: Math.floor((low?.size ?? 0) / PAGE_SIZE) - FIRST_FRAME });
+    this.highFrames = high && new FrameAllocator({ start: high.start / PAGE_SIZE, count: Math.min(MOST_HIGH_FRAMES, high.size / PAGE_SIZE) });
     this.processors = new HostProcessors(description.processors.count, description.processors.apic ?? "x2apic", (vector) => { this.ioApic.endOfInterrupt(vector); });
     this.ioApic = new IoApicModel({ requester: IO_APIC_REQUESTER[description.iommus[0]?.vendor ?? "intel"], send: (message) => { this.#fromIoApic(message); } });
     this.complex = new RootComplex({ memory: this.memory, clock: this.clock, interrupts: this.processors, interruptWire: (wire, asserted) => { this.#wire(wire, asserted); }, ...(options.trace ? { trace: options.trace } : {}) });

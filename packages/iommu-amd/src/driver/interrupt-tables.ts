@@ -70,9 +70,9 @@ export class InterruptTables {
         use();
         this.#write(requester, table, index, this.#encode(to));
       },
-      post: (structure, vector) => {
+      post: (structure, vector, _urgent, running) => {
         use();
-        this.#write(requester, table, index, this.#encodeGuest(structure, vector));
+        this.#write(requester, table, index, this.#encodeGuest(structure, vector, running));
       },
       free: () => {
         use();
@@ -103,11 +103,12 @@ export class InterruptTables {
     return wide ? IRTE_128.encode({ ...common, Destination: destination % 2 ** 24, DestinationHigh: Math.floor(destination / 2 ** 24) }) : IRTE_32.encode({ ...common, Destination: destination });
   }
 
-  #encodeGuest(structure: Hpa, vector: number): Uint32Array {
+  #encodeGuest(structure: Hpa, vector: number, running: number | undefined): Uint32Array {
     if (!this.#format.guests) throw new IommuDriverError("EOPNOTSUPP", "These IOMMUs have no guest virtual APIC mode (EFR.GAMSup = 0).");
     checkVector(vector);
     if (!Number.isInteger(structure) || structure < 0 || structure % 4096 !== 0) throw new IommuDriverError("EINVAL", `A virtual APIC backing page at HPA ${hex(Math.max(0, Math.floor(structure)))} is impossible; it is a page.`);
-    return IRTE_128_GUEST.encode({ RemapEn: 1, GuestMode: 1, Vector: vector, VApicPage: structure / 4096 });
+    const place = running === undefined ? {} : { IsRun: 1, Destination: running % 2 ** 24, DestinationHigh: Math.floor(running / 2 ** 24) };
+    return IRTE_128_GUEST.encode({ RemapEn: 1, GuestMode: 1, Vector: vector, VApicPage: structure / 4096, ...place });
   }
 
   /** At once for the hardware: what makes an entry valid is cleared first and set last; then its table is invalidated. AMD-Vi §2.4.5. */

@@ -1,0 +1,4 @@
+export { ExitCounts, type ExitReason, type HandledIn } from "./exits.ts";
+export { GuestMemory, type GuestMemoryOptions } from "./guest-memory.ts";
+export { Vcpu, type GuestProgram } from "./vcpu.ts";
+export { VirtualMachine, type VmOptions } from "./virtual-machine.ts";
