@@ -26,6 +26,8 @@ export interface HostInterrupt {
 const ACS_ENABLE = 0x1d;
 const ACS_CONTROL = 6;
 const ACS_CAPABILITY = 4;
+const ATS_CONTROL = 6;
+const ATS_ENABLE = 0x8000;
 
 /** The host's kernel: its IOMMU drivers, groups, default domains and interrupts, by the rules of its version and command line. */
 export class HostKernel {
@@ -45,8 +47,11 @@ export class HostKernel {
   constructor(machine: Machine) {
     this.#machine = machine;
     this.options = kernelOptions(machine.description);
-    if (this.options.translation) this.#enableAcs();
-    this.#drivers = this.options.translation || this.#remapsAlone ? machine.makeDrivers() : new Map<number, IommuDriver>();
+    if (this.options.translation) {
+      this.#enableAcs();
+      if (this.options.ats) this.#enableDeviceTlbs();
+    }
+    this.#drivers = this.options.translation || this.#remapsAlone ? machine.makeDrivers(this.#remaps) : new Map<number, IommuDriver>();
     for (const driver of this.#drivers.values())
       driver.start({
         fault: (fault) => this.faults.push(fault),
@@ -140,6 +145,14 @@ export class HostKernel {
       if (!at) continue;
       const { config } = seat.fn;
       config.write(at + ACS_CONTROL, 2, config.read(at + ACS_CONTROL, 2) | (config.read(at + ACS_CAPABILITY, 2) & ACS_ENABLE));
+    }
+  }
+
+  /** Functions may cache translations. Linux pci_enable_ats(). */
+  #enableDeviceTlbs(): void {
+    for (const { seat } of this.#machine.placed) {
+      const at = seat.places.ats;
+      if (at && this.#machine.unitOf(seat.address)) seat.fn.config.write(at + ATS_CONTROL, 2, ATS_ENABLE);
     }
   }
 

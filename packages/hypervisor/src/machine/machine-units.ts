@@ -90,6 +90,7 @@ export interface DriverParts {
   readonly deviceTlb: (requester: RequesterId) => boolean;
   readonly ram: readonly { readonly start: number; readonly size: number }[];
   readonly x2apic: boolean;
+  readonly interruptRemapping: boolean;
   /** Lets time pass while the driver waits. */
   readonly relax: () => void;
 }

@@ -39,8 +39,6 @@ export class Machine {
   readonly memory: SparseMemory;
   /** Frames below 4 GiB, from 1 MiB on. */
   readonly frames: FrameAllocator;
-  /** Frames above 4 GiB, at most 16 GiB of them; undefined where there is no memory. */
-  readonly highFrames: FrameAllocator | undefined;
   readonly complex: RootComplex;
   readonly units: readonly MachineUnit[];
   readonly processors: HostProcessors;
@@ -55,6 +53,7 @@ export class Machine {
   readonly #covers: (ReadonlySet<string> | undefined)[];
   readonly #unitOf = new Map<number, MachineUnit | undefined>();
   readonly #interrupt = newInterrupt();
+  #highFrames: FrameAllocator | undefined;
 
   /**
    * Builds the machine, lets firmware run and starts the kernel.
@@ -64,9 +63,8 @@ export class Machine {
     this.description = description;
     this.addresses = addressMap(description.memory);
     this.memory = new SparseMemory({ ranges: this.addresses.ram });
-    const [low, high] = this.addresses.ram;
+    const [low] = this.addresses.ram;
     this.frames = new FrameAllocator({ start: FIRST_FRAME, count: Math.floor((low?.size ?? 0) / PAGE_SIZE) - FIRST_FRAME });
-    this.highFrames = high && new FrameAllocator({ start: high.start / PAGE_SIZE, count: Math.min(MOST_HIGH_FRAMES, high.size / PAGE_SIZE) });
     this.processors = new HostProcessors(description.processors.count, description.processors.apic ?? "x2apic", (vector) => { this.ioApic.endOfInterrupt(vector); });
     this.ioApic = new IoApicModel({ requester: IO_APIC_REQUESTER[description.iommus[0]?.vendor ?? "intel"], send: (message) => { this.#fromIoApic(message); } });
     this.complex = new RootComplex({ memory: this.memory, clock: this.clock, interrupts: this.processors, interruptWire: (wire, asserted) => { this.#wire(wire, asserted); }, ...(options.trace ? { trace: options.trace } : {}) });
@@ -78,6 +76,12 @@ export class Machine {
     for (const unit of this.units) this.complex.addIommu(options.iommu?.(unit) ?? unit.iommu, unit.segment, (requester) => this.#unitFor(unit.segment, requester) === unit);
     this.map = this.#memoryMap();
     this.kernel = new HostKernel(this);
+  }
+
+  /** Frames above 4 GiB, at most 16 GiB of them; undefined where there is no memory. */
+  get highFrames(): FrameAllocator | undefined {
+    const [, high] = this.addresses.ram;
+    return (this.#highFrames ??= high && new FrameAllocator({ start: high.start / PAGE_SIZE, count: Math.min(MOST_HIGH_FRAMES, high.size / PAGE_SIZE) }));
   }
 
   /** The IOMMU in front of memory for a function; undefined where none is. */
@@ -94,7 +98,7 @@ export class Machine {
   }
 
   /** Makes the IOMMU drivers, one for each segment that has units. For the kernel. */
-  makeDrivers(): ReadonlyMap<number, IommuDriver> {
+  makeDrivers(interruptRemapping: boolean): ReadonlyMap<number, IommuDriver> {
     const segments = [...new Set(this.units.map(({ segment }) => segment))];
     const { apic = "x2apic" } = this.description.processors;
     return new Map(
@@ -106,6 +110,7 @@ export class Machine {
           covers: (unit, requester) => this.#unitFor(segment, requester) === unit,
           deviceTlb: (requester) => this.#hasDeviceTlb({ domain: segment, requester }),
           x2apic: apic === "x2apic",
+          interruptRemapping,
           relax: () => void this.clock.skip(),
         });
         return driver ? [[segment, driver] as const] : [];

@@ -2,6 +2,7 @@ import { PAGE_SIZE } from "@iommu-lab/memory";
 import { Access } from "@iommu-lab/pci-bus";
 import type { Machine } from "../machine/machine.ts";
 import { VirtualMachine } from "../vm/virtual-machine.ts";
+import { bytesOf, equalBytes } from "./bytes.ts";
 import { laboratory } from "./laboratory.ts";
 import type { Scenario } from "./scenario.ts";
 import type { Stage } from "./stage.ts";
@@ -23,7 +24,7 @@ const damaged = (machine: Machine, pages: readonly number[]): number => {
   const bytes = new Uint8Array(PAGE_SIZE);
   return pages.reduce((sum, page) => {
     machine.memory.readInto(page, bytes);
-    return sum + bytes.filter((byte) => byte !== CANARY).length;
+    return sum + PAGE_SIZE - bytesOf(bytes, CANARY);
   }, 0);
 };
 
@@ -37,7 +38,7 @@ const dmaOfGuest = (stage: Stage, machine: Machine, vm: VirtualMachine): { reado
   return { right: seen.filter((byte, i) => byte === data[i] && byte !== 0).length, data };
 };
 
-const nonZero = (data: Uint8Array): number => data.filter((byte) => byte !== 0).length;
+const nonZero = (data: Uint8Array): number => data.length - bytesOf(data, 0);
 
 /** S3: a guest's addresses are not the machine's. */
 export const guestAddressTrap: Scenario = {
@@ -93,7 +94,7 @@ const moveAPage = (stage: Stage, machine: Machine, vm: VirtualMachine, domain: {
   const seen = new Uint8Array(PAGE_SIZE);
   vm.memory.readInto(MOVED * PAGE_SIZE, seen);
   stage.say("The hypervisor moves one page of the guest to another frame, unmaps, invalidates and maps it anew: the guest's address still works, and the old frame is left alone.");
-  stage.check("moved-page-data", { protected: true, expected: PAGE_SIZE, actual: seen.filter((byte, i) => byte === data[i]).length });
+  stage.check("moved-page-data", { protected: true, expected: PAGE_SIZE, actual: equalBytes(seen, data) });
   stage.check("moved-page-strays", { protected: true, expected: 0, actual: damaged(machine, [before]) });
   stage.check("frame-changed", { protected: false, expected: true, actual: before !== after });
 };

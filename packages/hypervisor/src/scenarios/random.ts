@@ -33,7 +33,12 @@ export class SeededRandom {
   }
 
   bytes(length: number): Uint8Array {
-    return Uint8Array.from({ length }, () => this.word() & 0xff);
+    const bytes = new Uint8Array(length);
+    for (let i = 0; i < length; i += 4) {
+      const word = this.word();
+      for (let j = 0; j < 4 && i + j < length; j++) bytes[i + j] = word >>> (8 * j);
+    }
+    return bytes;
   }
 
   /** The list in another order. */

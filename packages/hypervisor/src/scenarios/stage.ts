@@ -77,19 +77,19 @@ export class Stage {
   }
 
   /** Builds a machine of the stage's vendor and watches it. The description's IOMMUs say no vendor. */
-  machine(name: string, input: Omit<MachineInput, "format" | "version" | "name" | "iommus"> & { readonly iommus: readonly Omit<MachineInput["iommus"][number], "vendor">[] }): Machine {
+  machine(name: string, input: Omit<MachineInput, "format" | "version" | "name" | "iommus"> & { readonly iommus: readonly Omit<MachineInput["iommus"][number], "vendor">[] }, options: MachineOptions = {}): Machine {
     const iommus = input.iommus.map((each) => ({ ...each, vendor: this.vendor }));
-    return this.build(name, parseMachine({ ...input, format: "iommu-lab-machine", version: 1, name, iommus }));
+    return this.build(name, parseMachine({ ...input, format: "iommu-lab-machine", version: 1, name, iommus }), options);
   }
 
   /** Builds a machine from a whole description and watches it. */
-  build(name: string, description: MachineDescription): Machine {
+  build(name: string, description: MachineDescription, options: MachineOptions = {}): Machine {
     const index = this.#machines.length;
     const { event } = this.#audience;
     const given = this.#audience.machine?.(name, description) ?? {};
     this.#tell({ kind: "machine", machine: index, name, description: description as unknown as Plain });
     const trace = event ? { hop: (hop: Parameters<NonNullable<MachineOptions["trace"]>["hop"]>[0]) => { event({ kind: "hop", machine: index, t: this.#now(index), at: hop.at === "root" ? "root" : formatAddress({ domain: hop.domain, requester: hop.at }), what: hop.kind, decision: hop.decision, rule: hop.rule }); } } : undefined;
-    const machine = new Machine(description, { ...(trace ? { trace } : {}), ...given });
+    const machine = new Machine(description, { ...options, ...(trace ? { trace } : {}), ...given });
     this.#machines.push({ name, machine });
     return machine;
   }

@@ -120,6 +120,7 @@ export class AmdDriver implements IommuDriver {
 
   allocateInterrupt(requester: RequesterId, interrupt: Readonly<Interrupt>): InterruptEntry {
     this.#unitOf(requester);
+    if (this.#options.interruptRemapping === false) throw new IommuDriverError("EOPNOTSUPP", "This driver was told to leave interrupts alone.");
     return this.#interrupts.allocate(requester, interrupt);
   }
 

@@ -12,6 +12,9 @@ export type Translation = Readonly<Partial<Record<"Mode" | "HostRoot" | "DomainI
 /** Those that say how its interrupts are remapped. */
 export type Interrupts = Readonly<Partial<Record<"IntTabRoot" | "IntTabLen", number>>>;
 
+/** Device-TLB, page requests, and whether interrupts are remapped. */
+type Flags = Readonly<Record<"I" | "PPR" | "IV", number>>;
+
 /** V and TV with no rights: every access is refused, and recorded. */
 export const BLOCKED: Translation = {};
 
@@ -19,10 +22,10 @@ export const BLOCKED: Translation = {};
 export class DeviceTable {
   readonly page: number;
   readonly #frames: TableFrames;
-  readonly #flags: (requester: RequesterId) => { readonly I: number; readonly PPR: number };
+  readonly #flags: (requester: RequesterId) => Flags;
 
   /** @param empty interrupt table without entries, for functions that were given none */
-  constructor(frames: TableFrames, empty: Interrupts, flags: (requester: RequesterId) => { readonly I: number; readonly PPR: number }) {
+  constructor(frames: TableFrames, empty: Interrupts, flags: (requester: RequesterId) => Flags) {
     this.#frames = frames;
     this.#flags = flags;
     this.page = frames.allocate(TABLE_ORDER);
@@ -42,6 +45,6 @@ export class DeviceTable {
   }
 
   #encode(requester: RequesterId, translation: Translation, interrupts: Interrupts): Uint32Array {
-    return DEVICE_TABLE_ENTRY.encode({ V: 1, TV: 1, ...this.#flags(requester), ...translation, IV: 1, IntCtl: 2, ...interrupts });
+    return DEVICE_TABLE_ENTRY.encode({ V: 1, TV: 1, ...this.#flags(requester), ...translation, IntCtl: 2, ...interrupts });
   }
 }

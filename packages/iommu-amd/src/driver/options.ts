@@ -28,6 +28,8 @@ export interface AmdDriverOptions {
   readonly deviceTlb?: (requester: RequesterId) => boolean;
   /** Which functions may send page requests (PRI). Default: none. */
   readonly pageRequests?: (requester: RequesterId) => boolean;
+  /** Remap interrupts. Default true; without it they are forwarded as they are (IV = 0). */
+  readonly interruptRemapping?: boolean;
   /** 32-bit APIC IDs (XTEn) where every unit has them. Default true. */
   readonly x2apic?: boolean;
   /** Called between two looks at memory or a register: time passes. */

@@ -48,7 +48,7 @@ export class AmdUnitDriver {
     this.commands = new CommandQueue(registers, frames, (text) => this.#callbacks.problem?.(text), () => ({ devices: this.sources.attached, domains: shared.domainIds() }));
     const hasDeviceTlb = options.deviceTlb ?? ((): boolean => false);
     const asksForPages = options.pageRequests ?? ((): boolean => false);
-    this.#table = new DeviceTable(frames, shared.emptyInterrupts(), (requester) => ({ I: hasDeviceTlb(requester) ? 1 : 0, PPR: efr.PPRSup && asksForPages(requester) ? 1 : 0 }));
+    this.#table = new DeviceTable(frames, shared.emptyInterrupts(), (requester) => ({ I: hasDeviceTlb(requester) ? 1 : 0, PPR: efr.PPRSup && asksForPages(requester) ? 1 : 0, IV: options.interruptRemapping === false ? 0 : 1 }));
     this.#logs = new LogService(registers, frames, this.commands, efr.PPRSup === 1);
     this.sources = new Sources({
       frames,

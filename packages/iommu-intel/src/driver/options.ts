@@ -46,6 +46,8 @@ export interface VtdDriverOptions {
   readonly pasidBits?: number;
   /** Entries of each interrupt remapping table: a power of two from 2 to 65536. Default 4096. */
   readonly interruptEntries?: number;
+  /** Remap interrupts where the units can. Default true; without it messages pass as they are. */
+  readonly interruptRemapping?: boolean;
   /** 32-bit APIC IDs (EIME) where the unit has them. Default true. */
   readonly x2apic?: boolean;
   /** What identity domains map where a unit has no pass-through. */

@@ -67,7 +67,7 @@ export class VtdUnitDriver {
     this.sources = scalable
       ? new ScalableSources(registers, frames, this.commands, { pasidBits: this.pasidBits, deviceTlb: hasDeviceTlb, pageRequests: hasPageRequests })
       : new LegacySources(registers, frames, this.commands, hasDeviceTlb);
-    if (ecap.IR && queued) this.interrupts = new InterruptTable(registers, frames, this.commands, options.interruptEntries ?? DEFAULT_INTERRUPT_ENTRIES, ecap.EIM === 1 && options.x2apic !== false);
+    if (ecap.IR && queued && options.interruptRemapping !== false) this.interrupts = new InterruptTable(registers, frames, this.commands, options.interruptEntries ?? DEFAULT_INTERRUPT_ENTRIES, ecap.EIM === 1 && options.x2apic !== false);
     this.#faults = new FaultService(registers);
     if (scalable && ecap.PRS) this.#pageRequests = new PageRequestService(registers, frames, this.commands);
     this.cachingMode = cap.CM === 1;
