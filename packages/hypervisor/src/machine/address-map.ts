@@ -4,9 +4,9 @@ import type { Window } from "@iommu-lab/pci-bus/model";
 const GIB = 2 ** 30;
 /** RAM below this, as on most boards; between it and 4 GiB there are devices. */
 const RAM_BELOW = 2 * GIB;
-const DEVICES_BELOW: Window = { base: 0x8000_0000, last: 0xfebf_ffff };
+const DEVICES_BELOW: Window = { base: 0x8000_0000, last: 0xfe7f_ffff };
 /** Registers of what is no PCI function. */
-export const FIXED = { ioApic: 0xfec0_0000, iommus: 0xfed9_0000, amdIommus: 0xfeb8_0000, iommuWindow: 0x8_0000 } as const;
+export const FIXED = { ioApic: 0xfec0_0000, iommus: 0xfed9_0000, amdIommus: 0xfe80_0000, iommuWindow: 0x8_0000 } as const;
 /** Bytes that large BARs find above RAM. */
 const DEVICES_ABOVE = 256 * GIB;
 
