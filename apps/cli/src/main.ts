@@ -12,6 +12,7 @@ const EXAMPLES = `Examples:
   $ iommu groups --from host.tar.gz --compare     does the kernel agree with the rules?
   $ lspci -D -nn -vvv | iommu groups --from -     from pasted text
   $ dmesg | iommu decode -                        what its DMA faults mean
+  $ iommu run rogue-device                        a device attacks the kernel, with and without an IOMMU
 
 Exit codes: 0 fine, 1 a finding, 2 bad input or arguments, 4 not enough data.`;
 
@@ -133,6 +134,30 @@ cli
       offline: flag(options, "offline"),
       machineTrace: single(options, "machineTrace"),
     });
+  });
+
+cli
+  .command("scenarios", "the scenarios there are: attacks, translations, interrupts, passthrough, VGA")
+  .option("--json", "JSON on standard output, alone")
+  .example("  $ iommu scenarios")
+  .action(async (options: Record<string, unknown>) => {
+    const { runScenarios } = await loadCommands();
+    process.exitCode = runScenarios({ json: flag(options, "json") });
+  });
+
+cli
+  .command("run <scenario>", "tell a scenario on a machine of models: what happens without protection, and with it")
+  .option("--iommu <vendor>", "intel or amd", { default: "intel" })
+  .option("--seed <n>", "another run of the same story", { default: "1" })
+  .option("--without <protection>", "take a protection away to see what it was for; may be given several times")
+  .option("--trace <file>", "write the run as an event file, which the playground opens; .gz is compressed")
+  .option("--json", "JSON on standard output, alone")
+  .example("  $ iommu run rogue-device")
+  .example("  $ iommu run msi-forgery --iommu amd --json")
+  .example("  $ iommu run ats-stale --without device-tlb-invalidation   exit 1: what it protected fails")
+  .action(async (name: string, options: Record<string, unknown>) => {
+    const { runRun } = await loadCommands();
+    process.exitCode = runRun(name, { iommu: single(options, "iommu") ?? "intel", seed: single(options, "seed") ?? "1", without: several(options, "without"), trace: single(options, "trace"), json: flag(options, "json") });
   });
 
 cli

@@ -4,4 +4,5 @@ export { runDemo } from "./demo.ts";
 export { runGroups } from "./groups.ts";
 export { runPci } from "./pci.ts";
 export { runReplay } from "./replay.ts";
+export { runRun, runScenarios } from "./run.ts";
 export { runSnapshot } from "./snapshot.ts";

@@ -45,11 +45,11 @@ export const vtdCapabilities = ({ interruptRemapping = true, cachingMode = false
     hostAddressWidth: 46,
   });
 
-/** AMD capabilities of a choice. @throws ImpossibleIommu */
+/** AMD capabilities of a choice; PASIDs have 16 bits, as Linux takes no more. @throws ImpossibleIommu */
 export const amdCapabilities = ({ cachingMode = false, scalable = false, levels = 4, superpages = true }: IommuChoice): AmdCapabilities => {
   if (!superpages) throw new ImpossibleIommu("AMD's page tables have large pages always: superpages cannot be off.");
   const base = scalable || levels === 5 ? FULL : ZEN;
-  return { ...withAmd(base, { efr: { GATS: levels === 5 ? 1 : 0, PCSup: 0 } }), npCache: cachingMode };
+  return { ...withAmd(base, { efr: { GATS: levels === 5 ? 1 : 0, PCSup: 0, PASMax: 15 } }), npCache: cachingMode };
 };
 
 /** Bytes of AMD's register window without counters. */

@@ -1,5 +1,8 @@
 import type { Assertion, Plain } from "./scenario.ts";
 
+/** The first line of an event file. */
+export const RUN_FORMAT = { format: "iommu-lab-run", version: 1 } as const;
+
 /** One thing that happened in a run, as the event file has it. `machine` is an index into the machines, in order; `t` nanoseconds of its clock. */
 export type RunEvent =
   | { readonly kind: "machine"; readonly machine: number; readonly name: string; readonly description: Plain }
