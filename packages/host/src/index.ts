@@ -2,6 +2,7 @@ export { reportGroups, type GroupDifference, type GroupsMode, type GroupsReport,
 export { hostFacts, wasIommuOn, type HostFacts, type HostFactsOptions } from "./groups/host-facts.ts";
 export { parseCommandLine, type IommuParameters } from "@iommu-lab/pci-bus/groups";
 export type { LspciCapability, LspciFunction, LspciHost } from "./lspci/lspci-function.ts";
+export { machineOfHost, type MachineOfHost } from "./machine/machine-of-host.ts";
 export { SnapshotError, type HostFunction, type HostResource, type HostSnapshot, type MissingInput, type RecordedGroup } from "./snapshot.ts";
 export { hasSysfs, readSysfs } from "./sysfs/read-sysfs.ts";
 export { baseName, normalize, readText, realPath, type FileTree } from "./tree/file-tree.ts";

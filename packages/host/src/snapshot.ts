@@ -1,4 +1,5 @@
 import type { FunctionAddress } from "@iommu-lab/pci-bus";
+import type { FileTree } from "./tree/file-tree.ts";
 import type { LspciFunction } from "./lspci/lspci-function.ts";
 
 /** One decoded line of a function's `resource` file: start and end inclusive, flags as the kernel prints them. */
@@ -69,6 +70,8 @@ export interface HostSnapshot {
   readonly dmesg: string | undefined;
   /** IOMMU units under /sys/class/iommu, such as "dmar0". */
   readonly iommus: readonly string[];
+  /** The files it was read from; undefined for a text. */
+  readonly files?: FileTree | undefined;
   readonly missing: readonly MissingInput[];
   readonly warnings: readonly string[];
 }

@@ -154,6 +154,7 @@ export const readSysfs = (tree: FileTree, warnings: readonly string[] = []): Hos
   return {
     origin: tree.name,
     kind: "sysfs",
+    files: tree,
     functions,
     groups: readGroups(tree, functions),
     acpi,
