@@ -1,1 +1,12 @@
-export { VgaArbiterError, VgaResource, type VgaArbiter, type VgaClient, type VgaResources } from "./interfaces.ts";
+export { VgaArbiter, type VgaArbiterOptions } from "./arbiter/arbiter.ts";
+export type { BootReason } from "./arbiter/boot-choice.ts";
+export type { FirmwareFramebuffer, MemoryRange, VgaBridge, VgaDevice } from "./arbiter/device.ts";
+export { vgaDevicesOf, type DeviceNotes } from "./arbiter/devices-of.ts";
+export { isVgaClass, kernelProfile, type KernelProfile } from "./arbiter/kernel-profile.ts";
+export type { RequestStatus, VgaRequest } from "./arbiter/request.ts";
+export { isRouted, routedResources } from "./arbiter/routing.ts";
+export type { SetDecode, VgaState } from "./arbiter/vga-state.ts";
+export { VgaArbiterDevice } from "./device-file/device-file.ts";
+export type { OpenArbiterFile, WriteResult } from "./device-file/open-file.ts";
+export { VgaArbiterError } from "./legacy/error.ts";
+export { ALL_RESOURCES, formatResources, LEGACY_RESOURCES, parseResources, VgaResource, type VgaResources } from "./legacy/resources.ts";
