@@ -10,3 +10,8 @@ export { VgaArbiterDevice } from "./device-file/device-file.ts";
 export type { OpenArbiterFile, WriteResult } from "./device-file/open-file.ts";
 export { VgaArbiterError } from "./legacy/error.ts";
 export { ALL_RESOURCES, formatResources, LEGACY_RESOURCES, parseResources, VgaResource, type VgaResources } from "./legacy/resources.ts";
+export { bootVgaAttribute, copyToShadow, hasShadowedRom, SHADOW_BASE, SHADOW_SIZE, type BootVgaFacts } from "./option-rom/shadow.ts";
+export { buildEfiImage, buildLegacyImage, buildOptionRom, initHookOf, type EfiImageOptions, type ImageOptions, type LegacyImageOptions } from "./option-rom/build.ts";
+export { CodeType, Machine, type CardIds, type EfiHeader, type OptionRom, type OptionRomImage, type RomProblem } from "./option-rom/image.ts";
+export { parseOptionRom } from "./option-rom/parse.ts";
+export { romVerdict, type Answer, type RomVerdict } from "./option-rom/verdict.ts";
