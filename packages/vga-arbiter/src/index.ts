@@ -15,3 +15,15 @@ export { buildEfiImage, buildLegacyImage, buildOptionRom, initHookOf, type EfiIm
 export { CodeType, Machine, type CardIds, type EfiHeader, type OptionRom, type OptionRomImage, type RomProblem } from "./option-rom/image.ts";
 export { parseOptionRom } from "./option-rom/parse.ts";
 export { romVerdict, type Answer, type RomVerdict } from "./option-rom/verdict.ts";
+export { bootBios, type BiosOptions } from "./boot/bios.ts";
+export { displaysOf, ownersOf, routeTo } from "./boot/displays.ts";
+export type { BootAction, BootReport, BootStep } from "./boot/step.ts";
+export { setTextMode, showText, type InitHook } from "./boot/text-mode.ts";
+export { bootUefi, type UefiOptions, type UefiReport } from "./boot/uefi.ts";
+export { FRAMEBUFFER_BAR, LEGACY_DISABLE, REGISTERS_BAR, VgaCard, type LegacyAccesses, type VgaCardOptions } from "./card/vga-card.ts";
+export type { IndexedRegisters, Palette, VgaRegisters } from "./card/vga-registers.ts";
+export type { VgaWindow } from "./card/vga-window.ts";
+export { PLANE_SIZE, PLANES, type VideoMemory } from "./card/video-memory.ts";
+export { planCard, type CardPlanInput } from "./plan/card-plan.ts";
+export { planIgd, type IgdPlanInput } from "./plan/igd-plan.ts";
+export type { Era, Known, Plan, PlanReason, PlanVerdict } from "./plan/plan.ts";

@@ -35,6 +35,7 @@ export class VgaArbiter {
   #reason: BootReason | undefined;
   #decodeCount = 0;
   #used = false;
+  #ownerChanges = 0;
 
   /** @throws RangeError when `kernel` is no version */
   constructor(options: VgaArbiterOptions) {
@@ -61,6 +62,11 @@ export class VgaArbiter {
   /** The rule that chose the default device; undefined when none did, or a driver set it. */
   get defaultReason(): BootReason | undefined {
     return this.#reason;
+  }
+
+  /** How often legacy ranges went from one device to another. */
+  get ownerChanges(): number {
+    return this.#ownerChanges;
   }
 
   /** Those who wait in `get`, in their order. */
@@ -125,8 +131,7 @@ export class VgaArbiter {
    */
   tryGet(device: VgaDevice, resources: VgaResources): void {
     this.#firstUse();
-    const state = this.#require(device);
-    const result = handOver(state, resources, this.#states);
+    const result = this.#handOver(this.#require(device), resources);
     if (result.kind === "conflict") throw new VgaArbiterError("EBUSY", `${formatAddress(result.holder.device.address)} holds ${formatResources(result.holder.locks)}.`);
     if (result.kind === "no-vga-enable") throw new VgaArbiterError("EIO", BAD_BRIDGE);
   }
@@ -198,6 +203,12 @@ export class VgaArbiter {
     this.#log(`${device.driver ?? "pci"} ${formatAddress(device.address)}: vgaarb: ${text}`);
   }
 
+  #handOver(state: MutableState, resources: VgaResources): HandOver {
+    const result = handOver(state, resources, this.#states);
+    if (result.kind === "locked" && result.moved) this.#ownerChanges++;
+    return result;
+  }
+
   /** @returns whether the request no longer waits */
   #attempt(request: WaitingRequest): boolean {
     const state = this.#find(request.device);
@@ -205,7 +216,7 @@ export class VgaArbiter {
       request.settle("failed", new VgaArbiterError("ENODEV", `${formatAddress(request.device.address)} was removed.`));
       return true;
     }
-    const result: HandOver = handOver(state, request.resources, this.#states);
+    const result = this.#handOver(state, request.resources);
     if (result.kind === "conflict") return false;
     if (result.kind === "locked") request.settle("granted");
     else request.settle("failed", new VgaArbiterError("EIO", BAD_BRIDGE));

@@ -6,8 +6,8 @@ import { addLocks, withLegacy } from "./locks.ts";
 import { setRouting } from "./routing.ts";
 import type { MutableState } from "./vga-state.ts";
 
-/** How an attempt to get resources ended: locked, somebody holds what is needed, or a bridge cannot pass the ranges down. */
-export type HandOver = { readonly kind: "locked" } | { readonly kind: "conflict"; readonly holder: MutableState } | { readonly kind: "no-vga-enable" };
+/** How an attempt to get resources ended: locked (`moved`: legacy ranges changed their owner), somebody holds what is needed, or a bridge cannot pass the ranges down. */
+export type HandOver = { readonly kind: "locked"; readonly moved: boolean } | { readonly kind: "conflict"; readonly holder: MutableState } | { readonly kind: "no-vga-enable" };
 
 const MEMORY = VgaResource.LegacyMemory | VgaResource.NormalMemory;
 const IO = VgaResource.LegacyIo | VgaResource.NormalIo;
@@ -28,18 +28,21 @@ const takeFrom = (other: MutableState, match: VgaResources, changeBridge: boolea
   if (command & Command.IoSpace) other.owns &= ~VgaResource.NormalIo;
 };
 
-/** Returns the device that holds a needed range, after everything before it in the list already lost what was in the way. */
-const clearTheWay = (state: MutableState, all: readonly MutableState[], legacy: VgaResources): MutableState | undefined => {
+/** The device that holds a needed range, after everything before it in the list already lost what was in the way; and whether anything did. */
+const clearTheWay = (state: MutableState, all: readonly MutableState[], legacy: VgaResources): { readonly holder?: MutableState; readonly moved: boolean } => {
+  let moved = false;
   for (const other of all) {
     if (other === state) continue;
     const changeBridge = !onOneBus(other.device, state.device);
     // VGA Enable of a bridge passes both ranges or none.
     const wanted = changeBridge ? LEGACY_RESOURCES : legacy;
-    if (other.locks & wanted) return other;
+    if (other.locks & wanted) return { holder: other, moved };
     const match = wanted & other.owns;
-    if (match) takeFrom(other, match, changeBridge);
+    if (!match) continue;
+    takeFrom(other, match, changeBridge);
+    moved = true;
   }
-  return undefined;
+  return { moved };
 };
 
 /** Routes what a device wants to it, taking it from those that own it now, and locks it. Linux vgaarb.c, __vga_tryget(). */
@@ -47,13 +50,13 @@ export const handOver = (state: MutableState, requested: VgaResources, all: read
   const resources = withLegacy(requested, state.decodes);
   const wants = resources & ~state.owns;
   const legacy = wants & LEGACY_RESOURCES;
+  const { holder, moved } = legacy ? clearTheWay(state, all, legacy) : { moved: false };
+  if (holder) return { kind: "conflict", holder };
   if (wants) {
-    const holder = legacy ? clearTheWay(state, all, legacy) : undefined;
-    if (holder) return { kind: "conflict", holder };
     const command = state.bridgeHasOneVga ? 0 : commandOf(wants);
     if (!setRouting(state.device, true, { command, bridges: legacy !== 0 })) return { kind: "no-vga-enable" };
     state.owns |= wants;
   }
   addLocks(state, resources);
-  return { kind: "locked" };
+  return { kind: "locked", moved };
 };
