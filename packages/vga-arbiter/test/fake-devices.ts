@@ -9,7 +9,7 @@ export const at = (text: string): FunctionAddress => {
 };
 
 /** 256 bytes of configuration space without masks; `readOnly` bytes keep their values. */
-export class Bytes {
+class Bytes {
   readonly bytes = new Uint8Array(256);
   readonly readOnly = new Set<number>();
   read(offset: number, size: AccessSize): number {

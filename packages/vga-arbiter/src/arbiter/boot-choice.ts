@@ -9,7 +9,7 @@ import type { MutableState, VgaState } from "./vga-state.ts";
 const holds = ({ base, size }: MemoryRange, framebuffer: FirmwareFramebuffer): boolean => base > 0 && size > 0 && framebuffer.base >= base && framebuffer.base + framebuffer.size < base + size - 1;
 
 /** Whether firmware's frame buffer is this device's. */
-export const isFramebufferDevice = (device: VgaDevice, framebuffer: FirmwareFramebuffer | undefined, profile: KernelProfile): boolean => {
+const isFramebufferDevice = (device: VgaDevice, framebuffer: FirmwareFramebuffer | undefined, profile: KernelProfile): boolean => {
   if (!framebuffer) return false;
   if (profile.framebuffer === "device" && framebuffer.device) return compareAddresses(framebuffer.device, device.address) === 0;
   return (device.memoryBars ?? []).some((bar) => holds(bar, framebuffer));
