@@ -27,3 +27,6 @@ export { PLANE_SIZE, PLANES, type VideoMemory } from "./card/video-memory.ts";
 export { planCard, type CardPlanInput } from "./plan/card-plan.ts";
 export { planIgd, type IgdPlanInput } from "./plan/igd-plan.ts";
 export type { Era, Known, Plan, PlanReason, PlanVerdict } from "./plan/plan.ts";
+export { nativeDecodes, vfioDecodes, type VfioVga } from "./arbiter/driver-decodes.ts";
+export { loadNativeDriver, type LegacyOff, type NativeDriver } from "./boot/native-driver.ts";
+export { GGC, GGC_OFFSET } from "./plan/graphics-control.ts";

@@ -25,10 +25,25 @@ export const byteHandler = (read: (offset: number) => number, write: (offset: nu
 };
 
 /** A handler over bytes; reads past their end give all ones, writes go nowhere. With `readOnly` all writes are dropped. */
-export const bytesHandler = (bytes: Uint8Array, readOnly = false): MmioHandler =>
-  byteHandler(
+export const bytesHandler = (bytes: Uint8Array, readOnly = false): MmioHandler => {
+  const slow = byteHandler(
     (offset) => bytes[offset] ?? 0xff,
     (offset, value) => {
       if (!readOnly && offset < bytes.length) bytes[offset] = value;
     },
   );
+  if (readOnly) return slow;
+  // A frame buffer is filled eight bytes at a time.
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  return {
+    ...slow,
+    write64: (offset, low, high) => {
+      if (offset + 8 > bytes.length) {
+        slow.write64(offset, low, high);
+        return;
+      }
+      view.setUint32(offset, low, true);
+      view.setUint32(offset + 4, high, true);
+    },
+  };
+};

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { planCard, planIgd, type CardPlanInput, type IgdPlanInput, type Known } from "../../src/index.ts";
+import { GGC, planCard, planIgd, type CardPlanInput, type IgdPlanInput, type Known } from "../../src/index.ts";
 
 const card = (igdHost: Known, cardHasGop: Known, guestFirmware: "bios" | "uefi", rest: Partial<CardPlanInput> = {}): CardPlanInput => ({ igdHost, cardHasGop, guestFirmware, era: "2015", ...rest });
 
@@ -95,5 +95,12 @@ describe("every plan", () => {
         if (verdict === "does-not-work") expect(either).toEqual([verdict, verdict]);
       }),
     );
+  });
+});
+
+describe("GGC of the host bridge", () => {
+  test("bit 1 says that VGA decoding is off, bits 15:8 the stolen memory", () => {
+    expect(GGC.decode(Uint32Array.of(0x0203), 0)).toMatchObject({ IVD: 1, GMS: 2 });
+    expect(GGC.decode(Uint32Array.of(0x02c1), 0)).toMatchObject({ IVD: 0, GMS: 2, GGMS: 3, GGCLCK: 1 });
   });
 });
