@@ -36,7 +36,7 @@ export class OpenArbiterFile {
   readonly #maxCards: number;
   readonly #cards: Card[];
   #target: VgaDevice | undefined;
-  #pending: VgaRequest | undefined;
+  #pending: readonly VgaRequest[] = [];
   #closed = false;
 
   constructor(arbiter: VgaArbiter, maxCards: number) {
@@ -99,7 +99,7 @@ export class OpenArbiterFile {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#pending?.cancel();
+    for (const request of this.#pending) request.cancel();
     for (const card of this.#cards) {
       if (!card.device) continue;
       for (; card.io > 0; card.io--) this.#arbiter.put(card.device, VgaResource.LegacyIo);
@@ -142,7 +142,7 @@ export class OpenArbiterFile {
     if (request.error) throw request.error;
     if (request.status === "granted") return count;
     waited = true;
-    this.#pending = request;
+    this.#pending = [...this.#pending.filter(({ status }) => status === "waiting"), request];
     return { waiting: request };
   }
 

@@ -54,6 +54,8 @@ describe("adding a device (Linux vgaarb.c, vga_arbiter_add_pci_device)", () => {
     const { arbiter } = arbiterFor([card]);
     expect(arbiter.add(card)).toBe(false);
     expect(arbiter.states).toHaveLength(1);
+    expect(arbiter.add(device("00:03.0", 3))).toBe(true);
+    expect(arbiter.add(device("00:04.0", 3, [], { classCode: 0x03_8000 }))).toBe(false);
   });
 
   test("removal takes the default away and lowers the count, unless the device decoded nothing any more", () => {

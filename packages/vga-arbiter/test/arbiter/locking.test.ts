@@ -103,6 +103,16 @@ describe("vga_tryget (Linux vgaarb.c, __vga_tryget)", () => {
     expect(arbiter.stateOf(a)).toMatchObject({ locks: LegacyIo, ioLocks: 1, normalIoLocks: 1, memoryLocks: 0 });
     arbiter.put(a, NormalIo);
     expect(arbiter.stateOf(a)).toMatchObject({ locks: None, ioLocks: 0, normalIoLocks: 0 });
+    arbiter.tryGet(a, NormalMemory);
+    expect(arbiter.stateOf(a)).toMatchObject({ locks: LegacyMemory, memoryLocks: 1, normalMemoryLocks: 1, ioLocks: 0 });
+    arbiter.put(a, NormalMemory);
+    expect(arbiter.stateOf(a)).toMatchObject({ locks: None, memoryLocks: 0, normalMemoryLocks: 0 });
+  });
+  test("a normal resource that nobody holds takes no legacy lock away", () => {
+    const { arbiter, a } = twoPorts();
+    arbiter.tryGet(a, LEGACY_RESOURCES);
+    arbiter.put(a, NormalIo | NormalMemory);
+    expect(arbiter.stateOf(a)).toMatchObject({ ioLocks: 1, memoryLocks: 1, normalIoLocks: 0, normalMemoryLocks: 0 });
   });
   test("without legacy decoding a normal resource leaves others alone", () => {
     const { arbiter, a, b, p1, p2 } = twoPorts();
@@ -120,6 +130,25 @@ describe("vga_tryget (Linux vgaarb.c, __vga_tryget)", () => {
     arbiter.put(b, LEGACY_RESOURCES);
     arbiter.tryGet(a, LEGACY_RESOURCES);
     expect([command(a), command(b)]).toEqual([7, 4]);
+  });
+  test("who owns nothing is left alone, its open bridge too", () => {
+    const { arbiter, a, b } = twoPorts();
+    const open = bridge("00:1d.0", true);
+    const idle = device("03:00.0", 0, [open]);
+    arbiter.add(idle);
+    arbiter.tryGet(b, LEGACY_RESOURCES);
+    expect([vgaEnable(open), arbiter.ownerChanges]).toEqual([true, 1]);
+    arbiter.tryGet(b, LEGACY_RESOURCES);
+    arbiter.put(b, LEGACY_RESOURCES);
+    arbiter.put(b, LEGACY_RESOURCES);
+    expect(arbiter.ownerChanges).toBe(1);
+    arbiter.tryGet(a, LEGACY_RESOURCES);
+    expect(arbiter.ownerChanges).toBe(2);
+  });
+  test("ranges that nobody owned change no owner", () => {
+    const { arbiter, a } = twoPorts();
+    arbiter.tryGet(a, NormalMemory);
+    expect(arbiter.ownerChanges).toBe(0);
   });
   test("a bridge that does not keep VGA Enable gives EIO and no ownership", () => {
     const { arbiter, a, b, p1, p2 } = twoPorts();

@@ -63,6 +63,33 @@ describe("displays under a legacy BIOS", () => {
     expect(initHookOf(shadow)).toBe(1);
     expect((cards[0] as VgaCard).config.read(0x30, 4) & 1).toBe(0);
   });
+  test("the registers are those of mode 3, whatever was protected before", () => {
+    const { complex, cards } = machineWith("ports", [{}]);
+    const { registers, memory } = cards[0] as VgaCard;
+    registers.crtc.values[0x11] = 0x80;
+    bootBios(complex);
+    expect([registers.crtc.get(0), registers.crtc.get(1), registers.crtc.get(0x13), registers.crtc.get(0x11)]).toEqual([0x5f, 79, 40, 0x8e]);
+    // The last scan line that is shown: 400 lines, with bits 8 and 9 in CR07; characters of 16 lines.
+    expect(registers.crtc.get(0x12) + 256 * ((registers.crtc.get(7) >> 1) & 1) + 512 * ((registers.crtc.get(7) >> 6) & 1)).toBe(399);
+    expect(registers.crtc.get(9) & 0x1f).toBe(15);
+    expect([...registers.graphics.values]).toEqual([0, 0, 0, 0, 0, 0x10, 0x0e, 0x0f, 0xff]);
+    expect([...registers.sequencer.values.subarray(0, 5)]).toEqual([3, 0, 3, 0, 2]);
+    expect(Array.from({ length: 16 }, (_, i) => registers.attribute.get(i))).toEqual(Array.from({ length: 16 }, (_, i) => i));
+    expect([memory.readPlane(1, 0), memory.readPlane(0, 158), memory.readPlane(0, 160)]).toEqual([0x07, 0x20, 0]);
+  });
+  test("reading the ROM leaves the card's registers as they were", () => {
+    const { complex, cards } = machineWith("ports", [{}, {}]);
+    const second = (cards[1] as VgaCard).config;
+    second.write(4, 2, 0x404);
+    const base = second.read(0x30, 4);
+    bootUefi(complex);
+    expect([second.read(4, 2), second.read(0x30, 4)]).toEqual([0x404, base]);
+  });
+  test("a ROM without an address is not read", () => {
+    const { complex, cards } = machineWith("ports", [{}]);
+    (cards[0] as VgaCard).config.write(0x30, 4, 0);
+    expect(bootBios(complex).steps.at(-1)?.text).toBe("0000:01:00.0 has no option ROM.");
+  });
   test("after all, the shadow is the first card's again", () => {
     const other = buildOptionRom([buildLegacyImage({ vendor: 0x1234, device: 0x2222, initHook: 1 })]);
     const { complex, memory } = machineWith("ports", [{ rom: legacy }, { device: 0x2222, rom: other }]);
@@ -104,6 +131,19 @@ describe("displays under UEFI", () => {
       expect(card.legacyAccesses).toEqual(untouched);
       expect(card.memory.bytes[1000]).toBe(0x80);
     }
+  });
+  test("the picture has 1024 by 768 points of four bytes, at the start of the first BAR, which is switched on", () => {
+    const { complex, cards } = machineWith("ports", [{ rom: gop }]);
+    const card = cards[0] as VgaCard;
+    card.config.write(4, 2, 0);
+    const { framebuffer } = bootUefi(complex);
+    expect(framebuffer).toMatchObject({ size: 3 * 2 ** 20, base: (card.config.read(0x10, 4) & 0xffff_fff0) >>> 0 });
+    expect(card.config.read(4, 2)).toBe(2);
+    expect([card.memory.bytes[3 * 2 ** 20 - 1], card.memory.bytes[3 * 2 ** 20]]).toEqual([0x80, 0]);
+  });
+  test("the card that setup names is the first, if it came up", () => {
+    const run = (primary: number): number | undefined => bootUefi(machineWith("ports", [{ rom: gop }, { rom: gop }, { rom: legacy }]).complex, { primary: { domain: 0, requester: primary << 8 } }).primary?.requester;
+    expect([run(2), run(3)]).toEqual([0x200, 0x100]);
   });
   test("a card without a UEFI driver stays dark", () => {
     const { complex } = machineWith("ports", [{ rom: legacy }, { rom: gop }]);

@@ -63,7 +63,7 @@ describe("the window at 0xa0000", () => {
     expect(memory.read8(0xa_1234)).toBe(0);
   });
   test("640 by 480 in 16 colors takes 38400 bytes of each of four planes: 150 KiB behind 64 KiB of addresses", () => {
-    const { set, complex, card } = setUp();
+    const { set, complex, card } = setUp(2 ** 18);
     const rows = new Uint8Array((640 * 480) / 8);
     for (let plane = 0; plane < PLANES; plane++) {
       set(SEQUENCER, 2, 1 << plane);
@@ -216,6 +216,37 @@ describe("registers", () => {
   test("the status toggles, so that whoever waits for retrace goes on", () => {
     const { complex } = setUp();
     expect(complex.ioRead(0x3da, 1) ^ complex.ioRead(0x3da, 1)).toBe(0x09);
+  });
+  test("the feature control is written at 3da, read at 3ca; 3c3 keeps one bit", () => {
+    const { complex, out } = setUp();
+    out(0x3da, 0x02);
+    out(0x3c3, 0xff);
+    expect([complex.ioRead(0x3ca, 1), complex.ioRead(0x3c3, 1), complex.ioRead(0x3c2, 1)]).toEqual([2, 1, 0]);
+  });
+  test("attribute registers are 0x15; bit 5 of the index belongs to none of them", () => {
+    const { complex, out } = setUp();
+    complex.ioRead(0x3da, 1);
+    for (const value of [0x34, 0x5a, 0x15, 0x77]) out(0x3c0, value);
+    expect(complex.ioRead(0x3c1, 1)).toBe(0xff);
+    out(0x3c0, 0x14);
+    expect(complex.ioRead(0x3c1, 1)).toBe(0x5a);
+  });
+  test("the ROM cannot be written", () => {
+    const card = new VgaCard({ videoMemory: 2 ** 18 });
+    card.rom?.write(0, 1, 0);
+    card.rom?.write64(0, 0, 0);
+    expect(card.rom?.read(0, 2)).toBe(0xaa55);
+  });
+  test("eight bytes of ports are two accesses of four", () => {
+    const { legacyVga } = new VgaCard({ videoMemory: 2 ** 18 });
+    legacyVga?.io.write64(0x3c4, 0x0000_0a02, 0);
+    const words = new Uint32Array(2);
+    legacyVga?.io.read64(0x3c4, words);
+    expect([...words]).toEqual([legacyVga?.io.read(0x3c4, 4), legacyVga?.io.read(0x3c8, 4)]);
+    expect((words[0] ?? 0) & 0xffff).toBe(0x0a02);
+  });
+  test("video memory has 16 MiB unless told otherwise", () => {
+    expect(new VgaCard().memory.bytes.length).toBe(2 ** 24);
   });
   test("CRTC registers 0 to 7 are protected by CR11, except the line compare bit", () => {
     const { complex } = setUp();

@@ -84,7 +84,7 @@ describe("/dev/vga_arbiter: commands", () => {
   test("63 bytes are taken", () => {
     expect(machine().node.open().write(`lock io${" ".repeat(56)}`)).toBe(63);
   });
-  test.each(["target PCI:0000:02:00.0", "target PCI:0:2:0.0", "target PCI: 0: 0x2: 0.0", "target PCI:0:2:20.8 and more"])("%j finds 0000:02:00.0", (text) => {
+  test.each(["target PCI:0000:02:00.0", "target PCI:0:2:0.0", "target PCI: 0: 0x2: 0.0", "target PCI:0:2:20.8 and more", "target PCI:0:2:e0.10"])("%j finds 0000:02:00.0", (text) => {
     const file = machine().node.open();
     file.write(text);
     expect(file.read()).toContain("PCI:0000:02:00.0,");
@@ -103,6 +103,23 @@ describe("/dev/vga_arbiter: commands", () => {
     a.write("unlock io");
     expect(told).toEqual([7]);
     expect(b.read()).toContain("owns=io+mem,locks=io+mem(1:1)");
+  });
+  test("a bridge that cannot pass the ranges down gives EIO to `lock` and `trylock`", () => {
+    const port = bridge("00:01.0");
+    port.config.readOnly.add(0x3e);
+    const { arbiter } = arbiterFor([device("01:00.0", 3, [port])]);
+    const file = new VgaArbiterDevice(arbiter).open();
+    expect([fails(file, "lock io"), fails(file, "trylock io"), fails(file, "unlock io")]).toEqual(["EIO", "EIO", "EINVAL"]);
+  });
+  test("a `lock` that waits is told when its target goes away", () => {
+    const { node, arbiter, devices } = machine();
+    const [a, b] = [node.open(), node.open()];
+    a.write("lock io");
+    b.write("target PCI:0:2:0.0");
+    const told: unknown[] = [];
+    b.write("lock io", (result) => told.push(result instanceof VgaArbiterError ? result.code : result));
+    arbiter.remove(devices[1]!);
+    expect(told).toEqual(["ENODEV"]);
   });
   test("`trylock` counts for `unlock`, once each", () => {
     const file = machine().node.open();
@@ -134,6 +151,8 @@ describe("/dev/vga_arbiter: commands", () => {
     a.close();
     expect(arbiter.states.map(({ ioLocks }) => ioLocks)).toEqual([0, 1]);
     c.write("lock mem");
+    c.write("lock io");
+    expect(arbiter.waiting).toHaveLength(2);
     c.close();
     b.close();
     b.close();

@@ -69,7 +69,42 @@ describe("the chain of images (PCI Firmware §5.1)", () => {
     const rom = changed(buildOptionRom([buildEfiImage({ vendor: card.vendor, device: 1 })]), { [0x1c + 8]: 0x60 - 0x1c, [0x1c + 0x0c]: 3, 0x60: 0x02, 0x61: 0x14 });
     expect(parseOptionRom(rom, card)).toMatchObject({ problems: [], images: [{ deviceList: [card.device] }] });
     expect(romVerdict(rom, card).ovmf).toBe("yes");
-    expect(parseOptionRom(changed(rom, { [0x1c + 0x0c]: 0 }), card).images[0]?.deviceList).toEqual([]);
+    expect(parseOptionRom(changed(rom, { [0x1c + 0x0c]: 2 }), card).images[0]?.deviceList).toEqual([]);
+  });
+});
+
+describe("fields of an image", () => {
+  test.each([
+    ["UEFI compressed", buildOptionRom([buildEfiImage({ ...card, compressed: true })]), { efi: { compressed: true } }],
+    ["UEFI for Arm", buildOptionRom([buildEfiImage({ ...card, machine: Machine.Arm64 })]), { efi: { machine: 0xaa64 } }],
+    ["a class", buildOptionRom([buildLegacyImage({ ...card, classCode: 0x12_3456 })]), { classCode: 0x12_3456, headerLength: 1024 }],
+    ["revisions", changed(buildOptionRom([efi]), { [0x1c + 0x0c]: 3, [0x1c + 0x12]: 0x34, [0x1c + 0x13]: 0x12 }), { dataRevision: 3, imageRevision: 0x1234, headerLength: 0 }],
+  ])("%s", (_, rom, expected) => {
+    expect(parseOptionRom(rom).images[0]).toMatchObject(expected);
+  });
+  test.each([
+    [0x17, true],
+    [0x18, false],
+    [0x3ff, false],
+    [0x400, true],
+  ])("a driver at %i of an image of 1024 bytes is outside: %s", (peOffset, outside) => {
+    const rom = changed(buildOptionRom([efi]), { 0x16: peOffset & 0xff, 0x17: peOffset >> 8 });
+    expect([rules(parseOptionRom(rom, card)).includes("pe-offset"), romVerdict(rom, card).ovmf]).toEqual([outside, outside ? "unknown" : "yes"]);
+  });
+  test("a chain of 64 images is followed, one that claims more is cut", () => {
+    const chain = (count: number): OptionRom => parseOptionRom(buildOptionRom(Array.from({ length: count }, () => buildEfiImage({ ...card, length: 512 }))));
+    expect([chain(64).complete, chain(64).images.length, chain(65).complete, chain(65).images.length]).toEqual([true, 64, false, 64]);
+  });
+  test("NVIDIA's extension is looked for behind a longer data structure, at the next 16 bytes", () => {
+    const rom = changed(buildOptionRom([buildLegacyImage({ ...card, extension: true }), efi]), { [0x1c + 0x0a]: 0x25 });
+    expect(parseOptionRom(rom, card).images).toHaveLength(1);
+    rom.copyWithin(0x50, 0x40, 0x50);
+    expect(parseOptionRom(rom, card).images).toHaveLength(2);
+  });
+  test("the reasons say what was looked for and not found", () => {
+    expect(romVerdict(buildOptionRom([efi]), card).reasons[1]).toBe("No image is a legacy BIOS (code type 0).");
+    expect(romVerdict(buildOptionRom([legacy]), card).reasons[0]).toBe("No image is for UEFI (code type 3).");
+    expect(romVerdict(new Uint8Array(4), card).reasons).toEqual(["No UEFI image was found, but the dump is not complete.", "No legacy image was found, but the dump is not complete."]);
   });
 });
 
