@@ -26,10 +26,10 @@ describe("what vfio-pci says a device decodes (Linux vfio_pci_set_decode)", () =
   });
 
   test("binding it to the boot device gives the lines of a recorded kernel", () => {
-    let driver: string | undefined;
-    const bound: VgaDevice = { ...device("02:00.0", 3, [bridge("00:13.4", true)]), get driver() { return driver; } };
+    const binding: { driver?: string } = {};
+    const bound: VgaDevice = { ...device("02:00.0", 3, [bridge("00:13.4", true)]), get driver() { return binding.driver; } };
     const { arbiter, log } = arbiterFor([bound]);
-    driver = "vfio-pci";
+    binding.driver = "vfio-pci";
     arbiter.removeConsole(bound);
     arbiter.setLegacyDecoding(bound, vfioDecodes(bound, false, { devices: [bound], disableVga: false }));
     expect(log.slice(-3)).toEqual(["vgaarb: loaded", "vfio-pci 0000:02:00.0: vgaarb: deactivate vga console", "vfio-pci 0000:02:00.0: vgaarb: VGA decodes changed: olddecodes=io+mem,decodes=io+mem:owns=io+mem"]);
