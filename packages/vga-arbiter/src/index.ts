@@ -30,3 +30,4 @@ export type { Era, Known, Plan, PlanReason, PlanVerdict } from "./plan/plan.ts";
 export { nativeDecodes, vfioDecodes, type VfioVga } from "./arbiter/driver-decodes.ts";
 export { loadNativeDriver, type LegacyOff, type NativeDriver } from "./boot/native-driver.ts";
 export { GGC, GGC_OFFSET } from "./plan/graphics-control.ts";
+export { isBootDisplay, type BootDisplayFacts } from "./arbiter/boot-display.ts";
