@@ -58,6 +58,8 @@ describe("the boot VGA device (Linux vgaarb.c, vga_is_boot_device)", () => {
     [0xd00f_0000, 0x1_0000, false],
     [0xd00f_0000, 0xf000, true],
     [0xd000_0000, 0x10_0000, false],
+    [0xd000_0000, 0xf_ffff, false],
+    [0xd000_0000, 0xf_fffe, true],
   ])("a frame buffer at %i of %i bytes is inside a BAR of 1 MiB at 0xd0000000, and ends before its last byte: %s", (base, size, found) => {
     expect(chosen("6.1", [device("00:02.0", 3), device("02:00.0", 0, [closed()], bars(0xd000_0000, 0x10_0000))], { base, size })).toBe(found ? "0000:02:00.0 firmware-framebuffer" : "0000:00:02.0 legacy");
   });

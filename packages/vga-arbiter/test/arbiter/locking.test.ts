@@ -257,6 +257,17 @@ describe("vga_set_legacy_decoding", () => {
     expect(arbiter.stateOf(a)).toMatchObject({ locks: 0, ioLocks: 0, memoryLocks: 0 });
     expect(request.status).toBe("granted");
   });
+  test.each([
+    [LegacyIo, { locks: LegacyIo, ioLocks: 2, memoryLocks: 0 }],
+    [LegacyMemory, { locks: LegacyMemory, ioLocks: 0, memoryLocks: 2 }],
+    [LEGACY_RESOURCES, { locks: LEGACY_RESOURCES, ioLocks: 2, memoryLocks: 2 }],
+  ])("giving up all but %i keeps the locks on what is still decoded", (decodes, expected) => {
+    const { arbiter, a } = twoPorts();
+    for (let i = 0; i < 2; i++) arbiter.tryGet(a, LEGACY_RESOURCES);
+    arbiter.setLegacyDecoding(a, decodes);
+    expect(arbiter.stateOf(a)).toMatchObject(expected);
+    expect(arbiter.decodeCount).toBe(2);
+  });
   test("user space is ignored where a driver can be asked", () => {
     const { arbiter, a, b } = twoPorts();
     arbiter.register(a, () => ALL_RESOURCES);

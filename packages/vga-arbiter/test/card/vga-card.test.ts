@@ -143,6 +143,10 @@ describe("writing to planes", () => {
     write(0xa_0000, 0x41);
     write(0xa_0001, 0x07);
     expect(planes(0)).toEqual([0x41, 0x07, 0, 0]);
+    set(SEQUENCER, 2, 0x0f);
+    write(0xa_0002, 0x42);
+    write(0xa_0003, 0x08);
+    expect(planes(2)).toEqual([0x42, 0x08, 0x42, 0x08]);
   });
   test("chain 4 gives the low address bits to the planes", () => {
     const { set, write, read, planes } = setUp();
@@ -268,6 +272,13 @@ describe("registers", () => {
     out(0x3c7, 5);
     expect(Array.from({ length: 6 }, () => complex.ioRead(0x3c9, 1))).toEqual([0x3f, 0, 0x3f, 1, 2, 3]);
     expect(complex.ioRead(0x3c7, 1)).toBe(3);
+  });
+  test("after power-on the RAM is off, the CRTC at 3b4, and the attribute port expects an index", () => {
+    const { legacyVga } = new VgaCard({ videoMemory: 2 ** 18 });
+    legacyVga?.io.write(0x3c0, 1, 0x10);
+    legacyVga?.io.write(0x3c0, 1, 0x41);
+    legacyVga?.io.write(0x3b4, 2, 0x660a);
+    expect([legacyVga?.io.read(0x3c1, 1), legacyVga?.io.read(0x3b5, 1), legacyVga?.io.read(0x3cc, 1), legacyVga?.memory.read(0, 1)]).toEqual([0x41, 0x66, 0, 0xff]);
   });
   test("any ports and memory accesses are taken, and reads stay in their width", () => {
     const access = fc.tuple(fc.integer({ min: 0x3b0, max: 0x3df }), fc.constantFrom(1 as const, 2 as const, 4 as const), fc.nat(0xffff_ffff), fc.nat(0x1_ffff));

@@ -173,6 +173,24 @@ describe("/dev/vga_arbiter: commands", () => {
   });
 });
 
+describe("/dev/vga_arbiter: limits", () => {
+  test("one file has room for 16 devices", () => {
+    const devices = Array.from({ length: 17 }, (_, i) => device(`${(i + 1).toString(16).padStart(2, "0")}:00.0`, 3, [bridge(`00:${(i + 1).toString(16).padStart(2, "0")}.0`, i === 0)]));
+    const file = new VgaArbiterDevice(arbiterFor(devices).arbiter).open();
+    const codes = devices.map((_, i) => fails(file, `target PCI:0:${(i + 1).toString(16)}:0.0`));
+    expect(codes).toEqual([...Array.from({ length: 16 }, () => ""), "ENOMEM"]);
+  });
+  test.each([
+    ["a", 56, 1],
+    ["é", 28, 2],
+    ["€", 18, 3],
+    ["😀", 14, 4],
+  ])("%s counts in UTF-8: %i of them fit behind `lock io`", (character, fits, size) => {
+    expect(machine().node.open().write(`lock io${character.repeat(fits)}`)).toBe(7 + fits * size);
+    expect(fails(machine().node.open(), `lock io${character.repeat(fits + 1)}`)).toBe(7 + (fits + 1) * size < 64 ? "" : "EINVAL");
+  });
+});
+
 describe("/dev/vga_arbiter: any text", () => {
   const word = fc.constantFrom("lock ", "trylock ", "unlock ", "decodes ", "target ", "io", "mem", "io+mem", "none", "all", "default", "PCI:", "0", "1", "2:", ":", ".", "0x", "ffffffffffffffffffff", " ", "\0", "\n", "é");
   test("gives a count or one of the kernel's errors, and closing leaves no lock behind", () => {
