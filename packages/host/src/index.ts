@@ -14,3 +14,4 @@ export { lspciSnapshot, type IdsByName } from "./lspci/to-snapshot.ts";
 export { captureHost, type Capture } from "./capture/capture-host.ts";
 export { packTree } from "./capture/pack-tree.ts";
 export { redactText } from "./capture/redact.ts";
+export { hostVga, type HostVga, type HostVgaOptions } from "./vga/host-vga.ts";
