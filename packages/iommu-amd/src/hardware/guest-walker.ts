@@ -4,7 +4,7 @@ import type { AmdCapabilities } from "./capabilities.ts";
 import { explainStructure } from "./explain.ts";
 import { indexAt, type HostTable, type HostWalker } from "./host-walker.ts";
 import type { PagingStructureCache } from "./paging-structure-cache.ts";
-import { addressBitsAbove, highOf, highPageIn, lowPageIn, pageOf, type TableMemory } from "./table-memory.ts";
+import { addressBitsAbove, highOf, highPageIn, lowPageIn, numberOf, type TableMemory } from "./table-memory.ts";
 import { FAULT_TEXT, WalkFault } from "./walk-fault.ts";
 
 const PRESENT = 1;
@@ -125,7 +125,7 @@ export class GuestWalker {
     const known = structures.find(space, low, high, stage.guestLevels);
     if (known !== 0) {
       this.#guestKnown = false;
-      this.#hostTable = pageOf(structures.tableLow, structures.tableHigh);
+      this.#hostTable = numberOf(structures.tableLow, structures.tableHigh);
       this.#level = known;
       this.#gathered = structures.rights;
     } else {
@@ -265,7 +265,7 @@ export class GuestWalker {
   }
 
   #direct(): number {
-    this.#hostTable = pageOf(this.#guestLow, this.#guestHigh);
+    this.#hostTable = numberOf(this.#guestLow, this.#guestHigh);
     return WalkFault.None;
   }
 
@@ -273,10 +273,10 @@ export class GuestWalker {
   #locate(stage: Readonly<GuestTable>, explain?: ExplanationSink): number {
     const fault = this.#host.walk(stage, this.#guestLow, this.#guestHigh, Access.Read, false, explain);
     if (fault !== WalkFault.None) {
-      this.nestedPage = pageOf(this.#guestLow, this.#guestHigh);
+      this.nestedPage = numberOf(this.#guestLow, this.#guestHigh);
       return this.#nested(fault, false);
     }
-    this.#hostTable = pageOf(this.#host.pageLow, this.#host.pageHigh);
+    this.#hostTable = numberOf(this.#host.pageLow, this.#host.pageHigh);
     return WalkFault.None;
   }
 
@@ -294,7 +294,7 @@ export class GuestWalker {
       if (!this.#guestKnown) return NEEDS_GUEST_TABLE;
       const fault = this.#host.walk(stage, this.#guestLow, this.#guestHigh, Access.Read | Access.Write, true, explain);
       if (fault !== WalkFault.None) {
-        this.nestedPage = pageOf(this.#guestLow, this.#guestHigh);
+        this.nestedPage = numberOf(this.#guestLow, this.#guestHigh);
         return this.#nested(fault, true);
       }
     }
@@ -342,7 +342,7 @@ export class GuestWalker {
     const wanted = (access & (Access.Read | Access.Write)) | ((access & Access.Execute) !== 0 ? Access.Read : 0);
     const fault = host.walk(stage, this.#endLow, this.#endHigh, wanted, writes, explain);
     if (fault !== WalkFault.None) {
-      this.nestedPage = pageOf(this.#endLow, this.#endHigh);
+      this.nestedPage = numberOf(this.#endLow, this.#endHigh);
       return this.#nested(fault, (access & Access.Write) !== 0);
     }
     const rights = host.rights | ((host.rights & Access.Read) !== 0 ? Access.Execute : 0);

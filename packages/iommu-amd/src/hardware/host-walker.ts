@@ -2,7 +2,7 @@ import type { Access, ExplanationSink } from "@iommu-lab/pci-bus";
 import { HOST_PDE, HOST_PTE } from "../layouts/index.ts";
 import { explainStructure } from "./explain.ts";
 import type { PagingStructureCache } from "./paging-structure-cache.ts";
-import { addressBitsAbove, FROM_8_TIB, lowPageIn, highPageIn, pageIn, pageOf, type TableMemory } from "./table-memory.ts";
+import { addressBitsAbove, FROM_8_TIB, lowPageIn, highPageIn, pageIn, numberOf, type TableMemory } from "./table-memory.ts";
 import { FAULT_TEXT, WalkFault } from "./walk-fault.ts";
 
 const PRESENT = 1;
@@ -98,7 +98,7 @@ export class HostWalker {
     const known = space === 0 ? 0 : structures.find(space, low, high, levels);
     if (known !== 0) {
       level = known;
-      table = pageOf(structures.tableLow, structures.tableHigh);
+      table = numberOf(structures.tableLow, structures.tableHigh);
       rights = structures.rights;
       // Of a cached directory entry the rights are judged as if it were read.
       if ((access & ~rights) !== 0) return WalkFault.Permission;

@@ -68,17 +68,21 @@ export class SmallPagingStructureCache implements PagingStructureCache {
   }
 
   invalidatePages(space: number, low: number, high: number, mask: number): void {
+    if (mask >= 9) this.#forget(space);
+    else for (let level = 1; level <= KEPT_LEVELS; level++) this.#drop(space, low, high, level);
+  }
+
+  #drop(space: number, low: number, high: number, level: number): void {
     const slots = this.#slots;
-    if (mask >= 9) {
-      // Wider than a table of level 1: what one entry would cost is more than it saves.
-      for (let at = 0; at < slots.length; at += SLOT_WORDS) if (slots[at] === space) slots[at] = 0;
-      return;
-    }
-    for (let level = 1; level <= KEPT_LEVELS; level++) {
-      const tag = tagOf(low, high, level);
-      const at = slotOf(space, tag, level);
-      if (slots[at] === space && slots[at + TAG_LOW] === tag && slots[at + TAG_HIGH] === high >>> (9 * level)) slots[at] = 0;
-    }
+    const tag = tagOf(low, high, level);
+    const at = slotOf(space, tag, level);
+    if (slots[at] === space && slots[at + TAG_LOW] === tag && slots[at + TAG_HIGH] === high >>> (9 * level)) slots[at] = 0;
+  }
+
+  /** For what is wider than a table of level 1: single entries would cost more than they save. */
+  #forget(space: number): void {
+    const slots = this.#slots;
+    for (let at = 0; at < slots.length; at += SLOT_WORDS) if (slots[at] === space) slots[at] = 0;
   }
 }
 

@@ -13,7 +13,7 @@ import { NO_STRUCTURE_CACHE, SmallPagingStructureCache, UnboundedPagingStructure
 import { PassedRanges } from "./passed-ranges.ts";
 import { RequestFaults, type FaultPort } from "./request-faults.ts";
 import { isHyperTransportRange, RequestType, TranslationType } from "./special-addresses.ts";
-import { pageOf, type TableMemory } from "./table-memory.ts";
+import { numberOf, type TableMemory } from "./table-memory.ts";
 import { INTERRUPT_RANGE, TablelessRequests } from "./tableless-requests.ts";
 import { WalkFault } from "./walk-fault.ts";
 
@@ -274,7 +274,7 @@ export class Translator {
       if (found) this.#cache.insert(entry.hostSpace, low, high, host.pageLow, host.pageHigh, flags);
       else this.#cache.fill(entry.hostSpace, low, high, host.pageLow, host.pageHigh, flags);
     }
-    out.page = pageOf(host.pageLow, host.pageHigh);
+    out.page = numberOf(host.pageLow, host.pageHigh);
     answer(out, shift, translating ? shownTo(access, rights, flags) : rights, entry.allowed, (flags & FORCE_COHERENT) !== 0);
   }
 
@@ -305,7 +305,7 @@ export class Translator {
       if (found) this.#cache.insert(entry.guestSpace, low, high, guest.pageLow, guest.pageHigh, flags);
       else this.#cache.fill(entry.guestSpace, low, high, guest.pageLow, guest.pageHigh, flags);
     }
-    out.page = pageOf(guest.pageLow, guest.pageHigh);
+    out.page = numberOf(guest.pageLow, guest.pageHigh);
     answer(out, shift, translating ? shownTo(access, rights, flags) : rights, entry.allowed, (flags & FORCE_COHERENT) !== 0);
   }
 
@@ -372,7 +372,7 @@ export class Translator {
       return true;
     }
     const shift = (flags >>> SHIFT_SHIFT) & 63;
-    const base = pageOf(words[at + PAGE] as number, words[at + PAGE_HIGH] as number);
+    const base = numberOf(words[at + PAGE] as number, words[at + PAGE_HIGH] as number);
     const page = shift === 12 ? base : base + insidePage(low, high, shift - 12);
     if (explain !== undefined) explain.step({ structure: "IOTLB", rule: "A cached translation is used without reading memory", section: "AMD-Vi §2.4.3", outcome: "hit", fields: { page, pageShift: shift, rights, domain: entry.domain } });
     out.page = page;
