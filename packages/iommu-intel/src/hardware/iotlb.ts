@@ -177,7 +177,6 @@ export class UnboundedIotlb implements TranslationCache {
     entries.set(key, at);
     this.words[at + TAG_LOW] = tagLow(low, high, bits);
     this.words[at + TAG_HIGH] = tagHigh(high, bits);
-    this.words[at + SPACE] = space;
     this.words[at + PAGE] = page;
     this.words[at + FLAGS] = page > 0x7fff_ffff ? flags | FAR : flags;
     this.words[at + PAGE_HIGH] = page > 0x7fff_ffff ? Math.floor(page / 0x1_0000_0000) : 0;
