@@ -105,7 +105,7 @@ export class Translator {
 
   /** Translates one page and fills in `out`. AMD-Vi §2.1.3, §2.2.2. */
   translate(request: Readonly<TranslationRequest>, out: Translation, explain?: ExplanationSink): void {
-    if (explain === undefined && this.#again(request, out)) return;
+    if (explain === undefined && request.addressType === AddressType.Untranslated && this.#again(request, out)) return;
     this.#others++;
     this.#translate(request, out, explain);
   }
@@ -151,25 +151,22 @@ export class Translator {
   }
 
   /**
-   * A device's request like the one before it, to read or write: its entry, and what the registers say, are as they were then,
+   * A device's untranslated request like the one before it, to read or write: its entry, and what the registers say, are as they were then,
    * so that only the page is to be judged. False when there is more to it.
    */
   #again(request: Readonly<TranslationRequest>, out: Translation): boolean {
     const { page, access } = request;
     const entry = this.devices.slotOf(request.requester);
-    if (entry?.recentEpoch !== this.spaces.epoch || entry.recentPasid !== request.pasid) return false;
+    if (entry?.recentEpoch !== this.spaces.epoch || entry.recentPasid !== request.pasid || access === 0) return false;
     const low = page | 0;
     const high = page >= 0x1_0000_0000 ? Math.floor(page / 0x1_0000_0000) | 0 : 0;
-    if (request.addressType !== AddressType.Untranslated || access === 0 || (access & ~entry.rights) !== 0 || (high === 0 && (low >>> 8 === INTERRUPT_RANGE || isHyperTransportRange(low, 0)))) return false;
+    if (high === 0 && isSpecial(low)) return false;
     const at = this.#cache.lookup(entry.recentSpace, low, high);
-    if (at < 0) {
-      this.#missAgain(request, out, entry, low, high);
-      return true;
-    }
+    if (at < 0) return this.#missAgain(request, out, entry, low, high);
     const { words } = this.#cache;
     const flags = words[at + FLAGS] as number; // at is of an entry
     // An entry that says "not present" has no rights, and a clean one must be walked again before a write.
-    if ((access & ~flags) !== 0 || (flags & (FAR | ((access & Access.Write) << CLEAN_SHIFT))) !== 0) return false;
+    if ((access & ~(flags & entry.rights)) !== 0 || (flags & (FAR | ((access & Access.Write) << CLEAN_SHIFT))) !== 0) return false;
     this.#repeated++;
     this.domain = entry.domain;
     const shift = (flags >>> SHIFT_SHIFT) & 63;
@@ -178,13 +175,16 @@ export class Translator {
     return true;
   }
 
-  /** The page is not in the IOTLB. */
-  #missAgain(request: Readonly<TranslationRequest>, out: Translation, entry: DeviceEntry, low: number, high: number): void {
+  /** The same for a page that is not in the IOTLB. */
+  #missAgain(request: Readonly<TranslationRequest>, out: Translation, entry: DeviceEntry, low: number, high: number): boolean {
+    const { access } = request;
+    if ((access & ~entry.rights) !== 0) return false;
     this.#repeated++;
     this.misses++;
     this.domain = entry.domain;
-    if (entry.recentGuest) this.#walkGuest(request, out, entry, low, high, request.access, entry.guestPasid, false, false);
-    else this.#walkHost(request, out, entry, low, high, request.access, false);
+    if (entry.recentGuest) this.#walkGuest(request, out, entry, low, high, access, entry.guestPasid, false, false);
+    else this.#walkHost(request, out, entry, low, high, access, false);
+    return true;
   }
 
   /** Whether a device may send page requests, as its entry says; undefined when it has none that is valid. */
@@ -380,6 +380,9 @@ export class Translator {
     return true;
   }
 }
+
+/** Whether a page below 2^32 is in the interrupt range or in those of HyperTransport. */
+const isSpecial = (low: number): boolean => low >>> 8 === INTERRUPT_RANGE || isHyperTransportRange(low, 0);
 
 /** Page number inside a page of 2^bits pages. */
 const insidePage = (low: number, high: number, bits: number): number => (bits < 32 ? (low & (2 ** bits - 1)) >>> 0 : (low >>> 0) + (high & (2 ** (bits - 32) - 1)) * 0x1_0000_0000);
