@@ -235,7 +235,7 @@ const sizeBits = (first: number, second: number): number => {
 };
 
 /** Page number inside a page of 2^bits pages. */
-const inside = (low: number, high: number, bits: number): number => (bits < 32 ? (low & (2 ** bits - 1)) >>> 0 : (low >>> 0) + (high & (2 ** (bits - 32) - 1)) * 0x1_0000_0000);
+const inside = (low: number, high: number, bits: number): number => (bits < 32 ? low & (2 ** bits - 1) : (low >>> 0) + (high & (2 ** (bits - 32) - 1)) * 0x1_0000_0000);
 
 /** Index in the table of `level` for a page; level 6 has 7 bits. */
 export const indexAt = (low: number, high: number, level: number): number => {

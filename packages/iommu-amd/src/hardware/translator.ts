@@ -385,7 +385,7 @@ export class Translator {
 const isSpecial = (low: number): boolean => low >>> 8 === INTERRUPT_RANGE || isHyperTransportRange(low, 0);
 
 /** Page number inside a page of 2^bits pages. */
-const insidePage = (low: number, high: number, bits: number): number => (bits < 32 ? (low & (2 ** bits - 1)) >>> 0 : (low >>> 0) + (high & (2 ** (bits - 32) - 1)) * 0x1_0000_0000);
+const insidePage = (low: number, high: number, bits: number): number => (bits < 32 ? low & (2 ** bits - 1) : (low >>> 0) + (high & (2 ** (bits - 32) - 1)) * 0x1_0000_0000);
 
 /** FC and U of a host leaf's high word, as the IOTLB keeps them. */
 const leafFlags = (high: number): number => ((high & HIGH_FORCE_COHERENT) !== 0 ? FORCE_COHERENT : 0) | ((high & HIGH_UNTRANSLATED_ONLY) !== 0 ? UNTRANSLATED_ONLY : 0);
