@@ -6,7 +6,7 @@ import { DescriptorRules, DescriptorType, QueueError } from "./descriptor-rules.
 import type { EventInterrupt } from "./event-interrupt.ts";
 import type { FaultRecording } from "./fault-recording.ts";
 import { Granularity, type Invalidation } from "./invalidation.ts";
-import { pageIn, type TableMemory } from "./table-memory.ts";
+import { numberOf, pageIn, type TableMemory } from "./table-memory.ts";
 import { TranslationTableMode } from "./translator.ts";
 import type { UnitRegisters } from "./unit-registers.ts";
 
@@ -157,22 +157,26 @@ export class InvalidationQueue {
     return going;
   }
 
-  /** Does one descriptor; false when no further one may be fetched now. @param next the head after it */
+  /** Does one descriptor; false when no further one may be fetched now. Most invalidate the IOTLB: the other ones are out of their way. @param next the head after it */
   #execute(words: Uint32Array, at: number, next: number): boolean {
-    const { invalidation } = this.#ports;
-    const w0 = words[at] as number; // the descriptor was checked
-    const w1 = words[at + 1] as number;
-    const w2 = words[at + 2] as number;
-    const w3 = words[at + 3] as number;
+    const w0 = (words[at] as number) | 0; // the descriptor was checked
+    const w1 = (words[at + 1] as number) | 0;
+    const w2 = (words[at + 2] as number) | 0;
+    const w3 = (words[at + 3] as number) | 0;
+    const type = (w0 & 15) | ((w0 >>> 5) & 0x70);
+    if (type !== DescriptorType.Iotlb) return this.#executeOther(type, w0, w1, w2, w3, next);
     // Page number of an address field: bits 63:12 of the second quad.
+    this.#ports.invalidation.iotlb((w0 >>> 4) & 3, w0 >>> 16, (w2 >>> 12) | (w3 << 20), w3 >>> 12, w2 & 63, (w2 & 64) !== 0);
+    return true;
+  }
+
+  #executeOther(type: number, w0: number, w1: number, w2: number, w3: number, next: number): boolean {
+    const { invalidation } = this.#ports;
     const low = (w2 >>> 12) | (w3 << 20);
     const high = w3 >>> 12;
-    switch ((w0 & 15) | ((w0 >>> 5) & 0x70)) {
+    switch (type) {
       case DescriptorType.Context:
         invalidation.context((w0 >>> 4) & 3, w0 >>> 16, w1 & 0xffff, (w1 >>> 16) & 3);
-        return true;
-      case DescriptorType.Iotlb:
-        invalidation.iotlb((w0 >>> 4) & 3, w0 >>> 16, low, high, w2 & 63, (w2 & 64) !== 0);
         return true;
       case DescriptorType.InterruptEntries:
         invalidation.interruptEntries((w0 & 16) !== 0, w1 & 0xffff, w0 >>> 27);
@@ -254,7 +258,7 @@ export class InvalidationQueue {
   #complete(flags: number, data: number, low: number, high: number): void {
     const { registers, memory, completion } = this.#ports;
     // Model: a status write to where no memory is goes nowhere.
-    if ((flags & STATUS_WRITE) !== 0) memory.write32(high * 0x1_0000_0000 + low, data);
+    if ((flags & STATUS_WRITE) !== 0) memory.write32(numberOf(low, high), data >>> 0);
     if ((flags & INTERRUPT) === 0 || registers.get("ICS_REG", "IWC") === 1) return;
     registers.set("ICS_REG", "IWC", 1);
     completion.raise();
