@@ -48,6 +48,10 @@ describe("bus numbers that another firmware gave", () => {
     expect(numbered(wishes)).toEqual(expected);
   });
 
+  test("a later bridge may have the lower numbers; one that asks for none comes after the one before it", () => {
+    expect(numbered({ "00:02.0": { secondary: 0x20, subordinate: 0x20 }, "00:01.0": { secondary: 0x30, subordinate: 0x3f } }).toSorted()).toEqual(["00:01.0 48-63", "00:02.0 32-32", "00:03.0 33-33", "30:00.0 49-50", "31:00.0 50-50"]);
+  });
+
   test("the last bus may be asked for, and nothing is left after it", () => {
     const complex = machine(0x20);
     const { functions, shortages } = enumerate(complex, { busNumbers: (bridge) => (bridge.requester === 0x10 ? { secondary: 0x20, subordinate: 0x20 } : undefined) });
