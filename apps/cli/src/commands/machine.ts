@@ -8,6 +8,7 @@ import { CommandError, ExitCode } from "../exit-code.ts";
 import { openSource } from "../input/open-source.ts";
 import { readInput } from "../input/read-input.ts";
 import { PciNames } from "../names/pci-ids.ts";
+import { printable } from "../output/printable.ts";
 import { print, printJson, warn } from "../output/style.ts";
 
 /** Options of `iommu machine` as the parser gives them. */
@@ -32,7 +33,7 @@ const tellMachine = (description: MachineDescription, json: boolean): void => {
     printJson({ name: description.name, functions: machine.placed.length, iommus: machine.units.map(({ vendor, registerBase }) => ({ vendor, registerBase: `0x${registerBase.toString(16)}` })), kernel: { version: description.kernel.version, translation, passthrough, strict }, shortages: machine.firmware.shortages.map(({ text }) => text), groups });
     return;
   }
-  print(`${description.name}: ${machine.placed.length} functions, ${machine.units.length} ${machine.units.length === 1 ? "IOMMU" : "IOMMUs"}, ${Math.round(description.memory / 2 ** 20)} MiB, kernel ${description.kernel.version}; DMA is ${translation ? (passthrough ? "passed through for the host's devices" : `translated (${strict ? "strict" : "lazy"})`) : "not translated"}.`);
+  print(`${printable(description.name)}: ${machine.placed.length} functions, ${machine.units.length} ${machine.units.length === 1 ? "IOMMU" : "IOMMUs"}, ${Math.round(description.memory / 2 ** 20)} MiB, kernel ${printable(description.kernel.version)}; DMA is ${translation ? (passthrough ? "passed through for the host's devices" : `translated (${strict ? "strict" : "lazy"})`) : "not translated"}.`);
   for (const { text } of machine.firmware.shortages) warn(text);
   for (const { id, functions } of groups) print(`group ${id}: ${functions.join(" ")}`);
 };
