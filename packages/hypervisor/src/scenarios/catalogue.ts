@@ -2,6 +2,7 @@ import { atsStale } from "./ats-stale.ts";
 import { dma32Bounce } from "./dma32-bounce.ts";
 import { guestAddressTrap } from "./guest-address-trap.ts";
 import { iotlbWall } from "./iotlb-wall.ts";
+import { irqMigrateAndPost } from "./irq-migrate-and-post.ts";
 import { mmuAndIommu } from "./mmu-and-iommu.ts";
 import { msiForgery } from "./msi-forgery.ts";
 import { rogueDevice } from "./rogue-device.ts";
@@ -11,7 +12,7 @@ import { strictLazyPt } from "./strict-lazy-pt.ts";
 import { twoBdfTwoDomains } from "./two-bdf-two-domains.ts";
 
 /** Every scenario, in the order to see them. */
-export const SCENARIOS: readonly Scenario[] = [mmuAndIommu, rogueDevice, guestAddressTrap, scatterToContiguous, dma32Bounce, iotlbWall, strictLazyPt, atsStale, twoBdfTwoDomains, msiForgery];
+export const SCENARIOS: readonly Scenario[] = [mmuAndIommu, rogueDevice, guestAddressTrap, scatterToContiguous, dma32Bounce, iotlbWall, strictLazyPt, atsStale, twoBdfTwoDomains, msiForgery, irqMigrateAndPost];
 
 /** The scenario of a name; undefined when there is none. */
 export const scenarioNamed = (name: string): Scenario | undefined => SCENARIOS.find((each) => each.name === name);
