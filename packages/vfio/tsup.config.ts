@@ -1,3 +1,3 @@
 import { library } from "../../tsup.preset.ts";
 
-export default library();
+export default library("src/dma/index.ts");
