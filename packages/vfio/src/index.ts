@@ -14,6 +14,9 @@ export { PCI_STUB, PCIEPORT, VFIO_PCI, type PciDeviceId, type PciDriver, type Pc
 export { identitiesOf, PciDrivers } from "./drivers/pci-drivers.ts";
 export { GroupOwnership, type Blocker, type NumberedGroup, type OwnershipOptions } from "./groups/group-ownership.ts";
 export { Group, type GroupStatus } from "./groups/group.ts";
+export { DeviceFile } from "./iommufd/device-file.ts";
+export type { AccessUnmap, IoasMapRequest, IovaRange } from "./iommufd/io-address-space.ts";
+export { Iommufd, type HwptRequest } from "./iommufd/iommufd.ts";
 export { migrationPath, MigrationState, type MigrationFeatures } from "./migration/migration-states.ts";
 export type { Migration, MigrationBackend } from "./migration/migration.ts";
 export type { PageRun, UserMemory } from "./process/user-memory.ts";

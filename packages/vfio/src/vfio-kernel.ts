@@ -7,6 +7,8 @@ import type { DeviceQuirks } from "./device/device-quirks.ts";
 import type { PciDrivers } from "./drivers/pci-drivers.ts";
 import { GroupOwnership, type OwnershipOptions } from "./groups/group-ownership.ts";
 import { Group } from "./groups/group.ts";
+import { DeviceFile } from "./iommufd/device-file.ts";
+import { Iommufd } from "./iommufd/iommufd.ts";
 import type { UserProcess } from "./process/user-process.ts";
 import { VfioError } from "./vfio-error.ts";
 
@@ -21,6 +23,8 @@ export interface VfioKernelOptions extends OwnershipOptions {
   readonly interruptRemapping?: boolean;
   /** Module parameter allow_unsafe_interrupts: users get devices though these can forge interrupts. */
   readonly allowUnsafeInterrupts?: boolean;
+  /** Ranges one container may map; default 65535. Module parameter dma_entry_limit. */
+  readonly dmaEntryLimit?: number;
   /** What some device does beside what its configuration space says. */
   readonly quirks?: (address: FunctionAddress) => DeviceQuirks | undefined;
 }
@@ -33,6 +37,7 @@ export class VfioKernel {
   readonly vectors: HostVectors;
   readonly ownership: GroupOwnership;
   readonly addressWidth: number;
+  readonly dmaEntryLimit: number;
   readonly interruptRemapping: boolean;
   /** Users cannot raise each other's interrupts, or are trusted not to. */
   readonly interruptsIsolated: boolean;
@@ -41,12 +46,13 @@ export class VfioKernel {
   readonly #devices = new Map<string, VfioDevice>();
 
   constructor(options: VfioKernelOptions) {
-    const { complex, iommu, drivers, vectors, addressWidth = 48, interruptRemapping = true, allowUnsafeInterrupts = false, quirks } = options;
+    const { complex, iommu, drivers, vectors, addressWidth = 48, interruptRemapping = true, allowUnsafeInterrupts = false, dmaEntryLimit = 65_535, quirks } = options;
     this.complex = complex;
     this.iommu = iommu;
     this.drivers = drivers;
     this.vectors = vectors;
     this.addressWidth = addressWidth;
+    this.dmaEntryLimit = dmaEntryLimit;
     this.interruptRemapping = interruptRemapping;
     this.interruptsIsolated = interruptRemapping || allowUnsafeInterrupts;
     this.ownership = new GroupOwnership(options);
@@ -62,10 +68,21 @@ export class VfioKernel {
   openGroup(id: number): Group {
     const { members } = this.ownership.group(id);
     if (!members.some((address) => this.drivers.driverOf(address)?.vfio)) throw new VfioError("ENOENT", `There is no /dev/vfio/${id}: no function of group ${id} is bound to vfio-pci.`);
-    if (this.#groups.has(id)) throw new VfioError("EBUSY", `/dev/vfio/${id} is open already; a group has one user.`);
+    if (this.#groups.has(id) || this.ownership.ownerOf(id)) throw new VfioError("EBUSY", `/dev/vfio/${id} is open already; a group has one user.`);
     const group = new Group(this, id);
     this.#groups.set(id, group);
     return group;
+  }
+
+  /** Opens /dev/iommu. */
+  openIommufd(process: UserProcess): Iommufd {
+    return new Iommufd(this, process);
+  }
+
+  /** Opens /dev/vfio/devices/vfioN of a function. @throws VfioError ENOENT when it is not bound to a VFIO driver */
+  openDeviceFile(address: FunctionAddress): DeviceFile {
+    if (!this.drivers.driverOf(address)?.vfio) throw new VfioError("ENOENT", `${formatAddress(address)} is not bound to vfio-pci, so it has no file in /dev/vfio/devices.`);
+    return new DeviceFile(this, address);
   }
 
   /** Whether some user has the group open. */

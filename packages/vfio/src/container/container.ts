@@ -47,7 +47,7 @@ export class Container {
     if (this.#iommu) throw new VfioError("EINVAL", "The container has an IOMMU already.");
     if (type !== VfioExtension.Type1 && type !== VfioExtension.Type1V2) throw new VfioError("ENODEV", `There is no IOMMU of type ${type}; type 1 is 1, its version 2 is 3.`);
     const domain = asVfioError(() => this.#kernel.iommu.createDomain({ kind: "paging", addressWidth: this.#kernel.addressWidth }));
-    const iommu = new Type1Iommu({ version: type === VfioExtension.Type1V2 ? 2 : 1, domain, addressWidth: this.#kernel.addressWidth });
+    const iommu = new Type1Iommu({ version: type === VfioExtension.Type1V2 ? 2 : 1, domain, addressWidth: this.#kernel.addressWidth, entryLimit: this.#kernel.dmaEntryLimit });
     const done: Group[] = [];
     try {
       for (const group of this.#groups) {

@@ -9,8 +9,6 @@ import { MappingTable, type DmaMapping } from "./mapping-table.ts";
 import { PinnedPages } from "./pinned-pages.ts";
 import { DirtyPagesFlag, DmaMapFlag, DmaUnmapFlag, type DmaMapRequest, type DmaUnmapRequest, type DmaUnmapResult, type Type1Info } from "./type1-flags.ts";
 
-/** Mappings that one container may have. Linux dma_entry_limit. */
-const ENTRY_LIMIT = 65_535;
 const MAX_BITMAP = 2 ** 28;
 const LAST = 0xffff_ffff_ffff_ffffn;
 
@@ -20,7 +18,8 @@ export interface Type1Options {
   readonly version: 1 | 2;
   readonly domain: IommuDomain;
   readonly addressWidth: number;
-  readonly entryLimit?: number;
+  /** Ranges that may be mapped at once. */
+  readonly entryLimit: number;
 }
 
 interface Span extends PageRange {
@@ -40,7 +39,7 @@ export class Type1Iommu {
   #ranges: readonly PageRange[];
   #tracking = false;
 
-  constructor({ version, domain, addressWidth, entryLimit = ENTRY_LIMIT }: Type1Options) {
+  constructor({ version, domain, addressWidth, entryLimit }: Type1Options) {
     this.version = version;
     this.domain = domain;
     this.#addressWidth = addressWidth;
