@@ -1,6 +1,6 @@
 import { SparseMemory } from "@iommu-lab/memory";
 import { formatAddress, type FunctionAddress } from "@iommu-lab/pci-bus";
-import { advancedFeatures, msi, msix, pciExpress, PcieType, powerManagement, type CapabilityImage, type FunctionDescription } from "@iommu-lab/pci-bus/capabilities";
+import { msi, msix, pciExpress, PcieType, powerManagement, type CapabilityImage, type FunctionDescription } from "@iommu-lab/pci-bus/capabilities";
 import { computeIsolationGroups, factsOfModel } from "@iommu-lab/pci-bus/groups";
 import { Bridge, bridgeDescription, Endpoint, enumerate, RootComplex, type EndpointOptions } from "@iommu-lab/pci-bus/model";
 import { HostVectorTable, identitiesOf, PCI_STUB, PCIEPORT, PciDrivers, UserProcess, VFIO_PCI, VfioError, VfioKernel, type PageRun, type UserMemory, type VfioKernelOptions } from "../src/index.ts";
@@ -8,7 +8,7 @@ import { ManualClock } from "./manual-clock.ts";
 import { SoftwareIommu } from "./software-iommu.ts";
 
 /** A process's memory: virtual page p is host page p + `offset`, for `pages` pages; pins are counted by host page. */
-export class CountedMemory implements UserMemory {
+class CountedMemory implements UserMemory {
   readonly pins = new Map<number, number>();
   readonly #offset: number;
   readonly #pages: number;
@@ -72,8 +72,6 @@ export const nicDescription = (changes: Partial<FunctionDescription> = {}, more:
   ],
   ...changes,
 });
-
-export { advancedFeatures };
 
 /** A machine: NIC at 01:00.0 alone below one root port, graphics 02:00.0 with sound 02:00.1 in one group below another. */
 export const makeMachine = (options: Partial<VfioKernelOptions> & { readonly nic?: FunctionDescription; readonly nicOptions?: EndpointOptions; readonly remapping?: boolean } = {}) => {

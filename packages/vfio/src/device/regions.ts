@@ -8,7 +8,7 @@ export const REGION_COUNT = 9;
 /** VFIO_REGION_INFO_FLAG_*. */
 export const RegionFlag = { Read: 1, Write: 2, Mmap: 4, Capabilities: 8 } as const;
 /** Size of the VGA region: offsets are the legacy addresses themselves. */
-export const VGA_REGION_SIZE = 0xc_0000;
+const VGA_REGION_SIZE = 0xc_0000;
 const VGA_CLASS = 0x0300;
 
 /** Bytes of a region that a process can map into its memory. VFIO_REGION_INFO_CAP_SPARSE_MMAP. */
@@ -56,7 +56,7 @@ export const baseOf = (seat: Attachment, bar: BarRegister): number =>
   seat.virtualOf ? barBase(seat.virtualOf.physical.fn.config, bar) + seat.virtualOf.index * bar.size : barBase(seat.fn.config, bar);
 
 /** VGA-compatible controllers have the legacy ranges as a region. */
-export const hasVga = ({ fn }: Attachment): boolean => fn.config.read(0x0a, 2) === VGA_CLASS;
+const hasVga = ({ fn }: Attachment): boolean => fn.config.read(0x0a, 2) === VGA_CLASS;
 
 const READ_WRITE = RegionFlag.Read | RegionFlag.Write;
 const nothing = (index: number): RegionInfo => ({ index, size: 0, flags: 0, areas: [] });

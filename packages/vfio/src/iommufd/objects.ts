@@ -36,7 +36,7 @@ export interface DeviceObject extends Numbered {
 }
 
 /** Software that reaches an address space without a device. */
-export interface AccessObject extends Numbered {
+interface AccessObject extends Numbered {
   readonly type: "access";
   readonly ioas: IoasObject;
   readonly stop: () => void;

@@ -15,7 +15,7 @@ export interface ConfigPermissions {
 
 const FIRST_EXTENDED = 0x100;
 /** Added to extended identifiers, so that one map holds both. */
-export const EXTENDED = 0x1_0000;
+const EXTENDED = 0x1_0000;
 
 const putMask = (into: Uint8Array, at: number, size: number, mask: number): void => {
   for (let byte = 0; byte < size && at + byte < into.length; byte++) into[at + byte] = (mask >>> (8 * byte)) & 0xff;
