@@ -163,6 +163,18 @@ describe("interrupts", () => {
     device.setIrqs({ flags: DataNone | Trigger, index: IrqIndex.Msi, start: 0, count: 0 });
     expect([device.interrupts.active, machine.vectors.used]).toEqual([undefined, 0]);
   });
+  test("a hypervisor gets at the remapping entry of a vector and points it past the target", () => {
+    const machine = makeMachine();
+    const { device } = openNic(machine);
+    device.writeRegion(RegionIndex.Config, 4, Uint8Array.of(6, 0));
+    expect(device.interrupts.entryOf(0)).toBeUndefined();
+    let seen = 0;
+    device.setIrqs({ flags: DataEventfd | Trigger, index: IrqIndex.Msix, start: 0, count: 1, targets: [() => seen++] });
+    expect(device.interrupts.entryOf(1)).toBeUndefined();
+    device.interrupts.entryOf(0)?.retarget({ vector: 0x20, deliveryMode: 0, destination: 5, destinationMode: "physical", trigger: "edge", redirectionHint: false });
+    machine.nic.raise(0);
+    expect([seen, machine.vectors.spurious]).toEqual([0, 1]);
+  });
   test("errors and requests to give back have one target each", () => {
     const { device } = openNic(makeMachine());
     const seen: string[] = [];

@@ -104,7 +104,6 @@ export class Type1Iommu {
       this.#remove(found);
       unmapped += found.pages * PAGE_SIZE;
     }
-    this.domain.flush();
     return bitmap ? { size: unmapped, bitmap } : { size: unmapped };
   }
 
@@ -143,7 +142,6 @@ export class Type1Iommu {
   /** The container is closed, or its last group gone: everything is unmapped and unpinned. */
   unmapAll(): void {
     for (const mapping of [...this.#mappings]) this.#remove(mapping);
-    this.domain.flush();
   }
 
   #pinAndMap({ first, last }: Span, vaddr: number, access: Access, process: UserProcess): void {

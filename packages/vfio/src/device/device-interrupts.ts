@@ -1,3 +1,4 @@
+import type { InterruptEntry } from "@iommu-lab/pci-bus";
 import type { Attachment } from "@iommu-lab/pci-bus/model";
 import { VfioError } from "../vfio-error.ts";
 import type { VfioKernel } from "../vfio-kernel.ts";
@@ -56,6 +57,14 @@ export class DeviceInterrupts {
     if (action !== IrqSetFlag.Trigger) throw new VfioError("ENOTTY", "Only INTx can be masked and unmasked here.");
     if (index === IrqIndex.Msi || index === IrqIndex.Msix) return this.#setMessages(request);
     return this.#setSingle(request);
+  }
+
+  /**
+   * The remapping entry of a message vector: what a hypervisor retargets or posts to, so that the interrupt passes the
+   * target by (Linux's interrupt bypass). Undefined for a vector without target, and without interrupt remapping.
+   */
+  entryOf(vector: number): InterruptEntry | undefined {
+    return this.#active === undefined ? undefined : this.#messages(this.#active)?.entryOf(vector);
   }
 
   /** A wire changed its level somewhere. */
@@ -197,7 +206,7 @@ export class DeviceInterrupts {
   }
 
   #messages(index: number): MessageInterrupts | undefined {
-    return index === IrqIndex.Msi ? this.#msi : this.#msix;
+    return index === IrqIndex.Msi ? this.#msi : index === IrqIndex.Msix ? this.#msix : undefined;
   }
 
   #disableActive(): void {

@@ -67,6 +67,11 @@ export class MessageInterrupts {
     if (target) this.#vectors.set(index, this.#program(index, target));
   }
 
+  /** The remapping entry behind a vector, which a hypervisor may point elsewhere or post to. */
+  entryOf(index: number): InterruptEntry | undefined {
+    return this.#vectors.get(index)?.entry;
+  }
+
   /** Software raises a vector (loopback). */
   trigger(index: number): void {
     this.#vectors.get(index)?.target();
