@@ -5,16 +5,16 @@ import { ManualClock } from "../manual-clock.ts";
 import { SoftwareDomain } from "../software-iommu.ts";
 
 const PAGE = 4096;
-const make = (mode: "strict" | "identity", frames: FrameAllocator | undefined = new FrameAllocator({ start: 0x1000, count: 256 })) => {
+const make = (mode: "strict" | "identity", frames = new FrameAllocator({ start: 0x1000, count: 256 })) => {
   const domain = new SoftwareDomain(1, { kind: "paging" });
-  const device = new DmaDevice({ mode, memory: new SparseMemory({ size: 2 ** 30 }), clock: new ManualClock(), ...(frames ? { frames } : {}), ...(mode === "strict" ? { domain } : {}) });
+  const device = new DmaDevice({ mode, memory: new SparseMemory({ size: 2 ** 30 }), clock: new ManualClock(), frames, ...(mode === "strict" ? { domain } : {}) });
   return { device, domain, frames };
 };
 /** Leaves only single frames free: every second one is taken. */
-const scatterFrames = (frames: FrameAllocator | undefined): void => {
+const scatterFrames = (frames: FrameAllocator): void => {
   const all: number[] = [];
-  for (let frame = frames?.allocate() ?? -1; frame >= 0; frame = frames?.allocate() ?? -1) all.push(frame);
-  for (const frame of all.filter((each) => each % 2 === 0)) frames?.free(frame);
+  for (let frame = frames.allocate(); frame >= 0; frame = frames.allocate()) all.push(frame);
+  for (const frame of all.filter((each) => each % 2 === 0)) frames.free(frame);
 };
 
 describe("coherent memory", () => {
@@ -34,14 +34,14 @@ describe("coherent memory", () => {
     const { device, domain, frames } = make("strict");
     const buffer = device.allocateCoherent(5 * PAGE + 1);
     if (!buffer) throw new Error("no memory");
-    expect([buffer.pages.length, frames?.counts().used]).toEqual([6, 6]);
+    expect([buffer.pages.length, frames.counts().used]).toEqual([6, 6]);
     device.freeCoherent(buffer);
-    expect([frames?.counts().free, domain.pages.size, domain.stale.size, device.counters.liveMappings]).toEqual([256, 0, 0, 0]);
+    expect([frames.counts().free, domain.pages.size, domain.stale.size, device.counters.liveMappings]).toEqual([256, 0, 0, 0]);
     expect(() => { device.freeCoherent(buffer); }).toThrow(RangeError);
   });
   test("too large a piece is not given, and nothing is kept", () => {
     const { device, frames } = make("strict");
-    expect([device.allocateCoherent(257 * PAGE), frames?.counts().free]).toEqual([undefined, 256]);
+    expect([device.allocateCoherent(257 * PAGE), frames.counts().free]).toEqual([undefined, 256]);
     const alone = make("identity");
     expect(alone.device.allocateCoherent(2 ** 30)).toBeUndefined();
   });
