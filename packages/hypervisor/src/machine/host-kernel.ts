@@ -2,10 +2,12 @@ import { encodeMessage } from "@iommu-lab/interrupt-remap";
 import { compareAddresses, DeliveryMode, formatAddress, type FunctionAddress, type Interrupt, type InterruptEntry, type InterruptMessage, type IommuDomain, type IommuDriver, type IommuFault } from "@iommu-lab/pci-bus";
 import { computeIsolationGroups, factsOfModel, kernelVersion, type IsolationGroup } from "@iommu-lab/pci-bus/groups";
 import type { Attachment } from "@iommu-lab/pci-bus/model";
+import type { VfioKernel } from "@iommu-lab/vfio";
 import { DmaDevice, type DmaDeviceOptions } from "@iommu-lab/vfio/dma";
 import type { HostVector, InterruptHandler } from "./host-processors.ts";
 import { kernelOptions, type KernelOptions } from "./kernel-options.ts";
 import type { Machine } from "./machine.ts";
+import { hostVfio } from "./host-drivers.ts";
 import { bridgesAbove } from "./topology.ts";
 
 /** An IOMMU group of the host. */
@@ -41,6 +43,7 @@ export class HostKernel {
   readonly #machine: Machine;
   readonly #drivers: ReadonlyMap<number, IommuDriver>;
   readonly #defaults = new Map<string, IommuDomain>();
+  #vfio: VfioKernel | undefined;
   readonly #dmaDevices = new Map<IommuDomain, DmaDevice>();
 
   /** Starts the drivers and makes the groups; the machine's firmware has run. */
@@ -75,6 +78,23 @@ export class HostKernel {
   /** The domain that the kernel gave to a function's group: DMA or identity. */
   defaultDomainOf(address: FunctionAddress): IommuDomain | undefined {
     return this.#defaults.get(formatAddress(address));
+  }
+
+  /** /dev/vfio of this machine, for its segment with an IOMMU. @throws Error where nothing is translated: no groups, no assignment */
+  get vfio(): VfioKernel {
+    this.#vfio ??= hostVfio(this.#machine, this);
+    if (!this.#vfio) throw new Error("This machine's kernel made no IOMMU groups: there is no /dev/vfio.");
+    return this.#vfio;
+  }
+
+  /** An INTx wire changed its level. For the machine. */
+  interruptWire(): void {
+    this.#vfio?.interruptWire();
+  }
+
+  /** Interrupts are remapped. */
+  get remapsInterrupts(): boolean {
+    return this.#remaps && this.#drivers.size > 0;
   }
 
   /** Whether interrupts of a function are remapped. */
