@@ -99,14 +99,6 @@ export class BouncePool {
     this.#bounced.delete(bounce);
   }
 
-<<<<<<< HEAD
-  /** Whether a buffer of the pool was given out at `bounce`. */
-  has(bounce: Hpa): boolean {
-    return this.#bounced.has(bounce);
-  }
-
-=======
->>>>>>> vfio
   #of(bounce: Hpa): Bounced {
     const found = this.#bounced.get(bounce);
     if (!found) throw new RangeError(`No bounce buffer was given out at HPA ${hex(bounce)}.`);

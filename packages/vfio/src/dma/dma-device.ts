@@ -15,10 +15,7 @@ export interface ScatterMapping {
 }
 
 interface Mapping {
-<<<<<<< HEAD
-=======
   readonly address: DmaAddress;
->>>>>>> vfio
   readonly size: number;
   readonly direction: DmaDirection;
   readonly bounced: Hpa | undefined;
@@ -38,12 +35,8 @@ export class DmaDevice {
   readonly #memory: PhysicalMemory;
   readonly #untrusted: boolean;
   readonly #segments: SegmentLimits;
-<<<<<<< HEAD
-  readonly #live = new Map<DmaAddress, Mapping>();
-=======
   /** By page behind an IOMMU, where each mapping has pages of its own (small integers make quick keys); by address in identity mode. */
   readonly #live = new Map<number, Mapping>();
->>>>>>> vfio
   readonly #scatters = new Map<ScatterMapping, { readonly iova: number; readonly length: number } | undefined>();
   readonly #coherent = new Set<CoherentBuffer>();
 
@@ -198,17 +191,6 @@ export class DmaDevice {
 
   #record(address: DmaAddress, size: number, direction: DmaDirection, bounced: Hpa | undefined): void {
     this.#counters.liveMappings++;
-<<<<<<< HEAD
-    const same = this.#live.get(address);
-    if (same) {
-      if (same.size === size && same.direction === direction) same.count++;
-      // Identity mode: the same memory mapped twice with different sizes; the later call is remembered.
-      else this.#live.set(address, { size, direction, bounced, count: same.count + 1 });
-      return;
-    }
-    const mapping: Mapping = { size, direction, bounced, count: 1 };
-    this.#live.set(address, mapping);
-=======
     const key = this.#keyOf(address);
     const same = this.#live.get(key);
     if (same) {
@@ -219,7 +201,6 @@ export class DmaDevice {
     }
     const mapping: Mapping = { address, size, direction, bounced, count: 1 };
     this.#live.set(key, mapping);
->>>>>>> vfio
     if (bounced === undefined) return;
     this.#counters.bouncedMaps++;
     this.#counters.bouncedBytes += size;
@@ -229,11 +210,7 @@ export class DmaDevice {
 
   #unmapOne(address: DmaAddress, mapping: Mapping, processor: number): void {
     mapping.count--;
-<<<<<<< HEAD
-    if (mapping.count === 0) this.#live.delete(address);
-=======
     if (mapping.count === 0) this.#live.delete(this.#keyOf(address));
->>>>>>> vfio
     this.#counters.liveMappings--;
     if (this.#ranges) {
       const { granule } = this.#ranges;
@@ -291,11 +268,6 @@ export class DmaDevice {
     this.#counters.bytesCopiedOut += size;
   }
 
-<<<<<<< HEAD
-  #mappingAt(address: DmaAddress): Mapping {
-    const mapping = this.#live.get(address);
-    if (!mapping) throw new RangeError(address === MAPPING_ERROR ? "MAPPING_ERROR is no mapping; check what map gives." : `Nothing is mapped at DMA address ${hex(address)}.`);
-=======
   #keyOf(address: DmaAddress): number {
     return this.#ranges ? Math.floor(address / this.#ranges.granule) : address;
   }
@@ -303,7 +275,6 @@ export class DmaDevice {
   #mappingAt(address: DmaAddress): Mapping {
     const mapping = this.#live.get(this.#keyOf(address));
     if (mapping?.address !== address) throw new RangeError(address === MAPPING_ERROR ? "MAPPING_ERROR is no mapping; check what map gives." : `Nothing is mapped at DMA address ${hex(address)}.`);
->>>>>>> vfio
     return mapping;
   }
 }
