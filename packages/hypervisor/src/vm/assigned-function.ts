@@ -1,6 +1,6 @@
 import type { AccessSize, MmioHandler } from "@iommu-lab/memory";
 import type { ConfigSpace, PciFunction } from "@iommu-lab/pci-bus";
-import { barBase, findCapabilities, sizeBars, type Attachment, type BarRegister } from "@iommu-lab/pci-bus/model";
+import { barBase, findCapabilities, sizeBars, type Attachment, type BarRegister, type CapabilityPlaces } from "@iommu-lab/pci-bus/model";
 import { RegionFlag, RegionIndex, type VfioDevice } from "@iommu-lab/vfio";
 import { GuestMessages, MessageKind, type GuestMessage, type InterruptPath } from "./guest-messages.ts";
 import type { VirtualMachine } from "./virtual-machine.ts";
@@ -23,8 +23,10 @@ export class AssignedFunction implements PciFunction {
   readonly #vm: VirtualMachine;
   readonly #host: Attachment;
   readonly #messages: GuestMessages;
-  readonly #places;
+  /** Undefined while configuration space is looked through for the first time. */
+  readonly #places: CapabilityPlaces | undefined;
   readonly #registers: readonly BarRegister[];
+  #ready = false;
   /** The guest's MSI-X table. */
   readonly #table: Uint8Array;
   readonly #tableAt: { readonly bar: number; readonly offset: number } | undefined;
@@ -38,13 +40,14 @@ export class AssignedFunction implements PciFunction {
     this.#host = host;
     this.#messages = new GuestMessages(vm, device, path);
     this.config = this.#makeConfig();
-    this.#places = findCapabilities(this.config);
-    const { msix } = this.#places;
+    const places = (this.#places = findCapabilities(this.config));
+    const { msix } = places;
     const word = msix ? this.#regionRead(RegionIndex.Config, msix + 4, 4) : 0;
     this.#tableAt = msix ? { bar: word & 7, offset: (word & ~7) >>> 0 } : undefined;
     this.#table = new Uint8Array(msix ? MSIX_ENTRY * ((this.#regionRead(RegionIndex.Config, msix + 2, 2) & 0x7ff) + 1) : 0);
     for (let at = 12; at < this.#table.length; at += MSIX_ENTRY) this.#table[at] = MASKED;
     this.#registers = sizeBars(this.config, BARS.at, BARS.count);
+    this.#ready = true;
     this.bars = Array.from({ length: BARS.count }, (_, index) => (this.#registers.some((bar) => bar.index === index) ? this.#barHandler(index) : undefined));
   }
 
@@ -57,6 +60,11 @@ export class AssignedFunction implements PciFunction {
     this.#messages.off();
     this.#unmapAll();
     this.device.close();
+  }
+
+  /** Takes the registers out of the second-stage tables: every access leaves the guest from now on. */
+  unmapRegisters(): void {
+    this.#unmapAll();
   }
 
   #makeConfig(): ConfigSpace {
@@ -72,7 +80,7 @@ export class AssignedFunction implements PciFunction {
 
   /** MSI-X control reads as the guest wrote it: the real one is the kernel's. */
   #patched(offset: number, size: AccessSize, value: number): number {
-    const at = (this.#places as { readonly msix: number } | undefined)?.msix ?? 0;
+    const at = this.#places?.msix ?? 0;
     if (at === 0 || offset + size <= at + 2 || offset >= at + 4) return value;
     const shift = 8 * (at + 2 - offset);
     const mask = (ENABLE | FUNCTION_MASK) * 2 ** shift;
@@ -80,8 +88,8 @@ export class AssignedFunction implements PciFunction {
   }
 
   #written(offset: number, size: AccessSize, value: number): void {
-    const places = this.#places as AssignedFunction["config"] extends never ? never : { readonly msi: number; readonly msix: number } | undefined;
-    if (!places) return;
+    const places = this.#places;
+    if (!places || !this.#ready) return;
     const end = offset + size;
     if (places.msix && end > places.msix + 3 && offset <= places.msix + 3) {
       const high = (value >>> (8 * (places.msix + 3 - offset))) & 0xff;
