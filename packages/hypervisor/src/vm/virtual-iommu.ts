@@ -1,4 +1,4 @@
-import { FrameAllocator, PAGE_SIZE, type Gpa, type MmioHandler } from "@iommu-lab/memory";
+import { FrameAllocator, PAGE_SIZE, type MmioHandler } from "@iommu-lab/memory";
 import type { Iommu, IommuDriver, PciFunction } from "@iommu-lab/pci-bus";
 import type { MachineIommu } from "@iommu-lab/pci-bus/machine";
 import { makeDriver, makeUnits, type MachineUnit } from "../machine/machine-units.ts";
@@ -38,8 +38,8 @@ export class VirtualIommu {
     return this.unit.own && { fn: this.unit.own.fn, devfn: this.unit.own.address.requester & 0xff };
   }
 
-  /** First address of the register window. */
-  get base(): Gpa {
+  /** First guest-physical address of the register window. */
+  get base(): number {
     return this.unit.registerBase;
   }
 
