@@ -176,6 +176,8 @@ export class Machine {
 
   #wire(wire: InterruptWire, asserted: boolean): void {
     this.ioApic.setPin(FIRST_WIRE_PIN + ((wire.device + wire.pin) % WIRE_PINS), asserted);
+    // Wires move while functions are plugged in, before there is a kernel.
+    (this.kernel as HostKernel | undefined)?.interruptWire();
   }
 }
 

@@ -64,6 +64,8 @@ export class InvalidationQueue {
   /** Byte offset of the head. */
   #head = 0;
   #issued = 0;
+  /** Somebody who will never answer; told once nothing more can be fetched. */
+  #silent: number | undefined;
   readonly #outstanding = new Map<number, number>();
   #waits: PendingWait[] = [];
   #fenced = false;
@@ -104,6 +106,7 @@ export class InvalidationQueue {
       if (!this.#isReady() || !this.#processTo(this.#ports.registers.stored(IQT_REG.offset) & TAIL)) break;
     }
     this.#running = false;
+    if (this.#silent !== undefined) this.#timedOut(this.#silent);
   }
 
   #isReady(): boolean {
@@ -189,10 +192,10 @@ export class InvalidationQueue {
         return true;
       case DescriptorType.DeviceTlb:
         this.#toDevice(w1 & 0xffff, { pasid: NO_PASID, ...rangeOf(low, high, (w2 & 1) !== 0), global: false }, next);
-        return this.#mayGoOn();
+        return true;
       case DescriptorType.PasidDeviceTlb:
         this.#toDevice(w0 >>> 16, { pasid: w1 & 0xf_ffff, ...rangeOf(low, high, (w2 & (1 << 11)) !== 0), global: (w2 & 1) !== 0 }, next);
-        return this.#mayGoOn();
+        return true;
       case DescriptorType.PageGroupResponse:
         this.#respond(w0, w1, w2);
         return true;
@@ -201,11 +204,6 @@ export class InvalidationQueue {
         this.#complete(w0, w1, w2, w3);
         return true;
     }
-  }
-
-  #mayGoOn(): boolean {
-    const { registers } = this.#ports;
-    return registers.get("FSTS_REG", "ITE") === 0;
   }
 
   #respond(w0: number, w1: number, w2: number): void {
@@ -219,14 +217,22 @@ export class InvalidationQueue {
     const number = ++this.#issued;
     const generation = this.#generation;
     this.#outstanding.set(number, source);
+    let sending = true;
     const complete = (outcome: "completed" | "timed-out"): void => {
-      if (generation !== this.#generation || !this.#outstanding.delete(number)) return;
+      if (generation !== this.#generation || !this.#outstanding.has(number)) return;
+      if (outcome === "timed-out" && sending) {
+        // That nobody is there is known at once here; hardware learns it by waiting, and fetches on meanwhile.
+        this.#silent ??= source;
+        return;
+      }
+      this.#outstanding.delete(number);
       if (outcome === "timed-out") this.#timedOut(source);
       else this.#finishWaits();
       this.process();
     };
     if (this.downstream === undefined) complete("timed-out");
     else this.downstream.invalidateDeviceTlb(source, invalidation, this.#ports.deviceTlbTimeout, complete);
+    sending = false;
   }
 
   /** ITE: waits are aborted, what is outstanding is dropped, and nothing is fetched until software clears it. VT-d §6.5.2.10. */
@@ -271,6 +277,7 @@ export class InvalidationQueue {
 
   #drop(): void {
     this.#outstanding.clear();
+    this.#silent = undefined;
     this.#waits = [];
     this.#fenced = false;
     this.#generation++;
