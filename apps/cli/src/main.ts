@@ -162,13 +162,14 @@ cli
   .option("--seed <n>", "another run of the same story", { default: "1" })
   .option("--without <protection>", "take a protection away to see what it was for; may be given several times")
   .option("--trace <file>", "write the run as an event file, which the playground opens; .gz is compressed")
+  .option("--machine-trace <file>", "write what each IOMMU did as a trace that iommu replay reads; of several IOMMUs, files with -1, -2 …; .gz is compressed")
   .option("--json", "JSON on standard output, alone")
   .example("  $ iommu run rogue-device")
   .example("  $ iommu run msi-forgery --iommu amd --json")
   .example("  $ iommu run ats-stale --without device-tlb-invalidation   exit 1: what it protected fails")
   .action(async (name: string, options: Record<string, unknown>) => {
     const { runRun } = await loadCommands();
-    process.exitCode = runRun(name, { iommu: single(options, "iommu") ?? "intel", seed: single(options, "seed") ?? "1", without: several(options, "without"), trace: single(options, "trace"), json: flag(options, "json") });
+    process.exitCode = runRun(name, { iommu: single(options, "iommu") ?? "intel", seed: single(options, "seed") ?? "1", without: several(options, "without"), trace: single(options, "trace"), machineTrace: single(options, "machineTrace"), json: flag(options, "json") });
   });
 
 cli

@@ -94,7 +94,17 @@ describe.concurrent("iommu run", () => {
     expect(gunzipSync(readFileSync(packed)).toString()).toBe(text);
   });
 
+  test("--machine-trace writes a trace for each IOMMU, which replays; of one IOMMU under the name given", async () => {
+    const [one, two] = await Promise.all([iommu(["run", "guest-address-trap", "--machine-trace", at("one.jsonl.gz"), "--json"]), iommu(["run", "rogue-device", "--iommu", "amd", "--machine-trace", at("two.jsonl")])]);
+    expect([one.code, two.code]).toEqual([0, 0]);
+    expect(two.stdout).toContain(`Machine traces, one for each IOMMU: ${at("two-1.jsonl")}, ${at("two-2.jsonl")}`);
+    const { code, stdout } = await iommu(["replay", at("one.jsonl.gz"), at("two-1.jsonl"), at("two-2.jsonl"), "--json"]);
+    expect(code).toBe(0);
+    expect((JSON.parse(stdout) as { readonly files: readonly { readonly compared: number; readonly skipped: number; readonly mismatches: readonly object[] }[] }).files.map(({ compared, skipped, mismatches }) => [compared > 0, skipped, mismatches])).toEqual(Array.from({ length: 3 }, () => [true, 0, []]));
+  });
+
   test.each<readonly [string, readonly string[], RegExp]>([
+    ["a machine trace that cannot be written", ["run", "rogue-device", "--machine-trace", "/dev/null/run.jsonl"], /cannot be written/],
     ["a scenario that is none", ["run", `no-${EVIL}`], /there is no scenario "no-x/],
     ["no scenario", ["run"], /missing required args/],
     ["a vendor that is none", ["run", "rogue-device", "--iommu", "via"], /--iommu takes intel or amd, not "via"/],

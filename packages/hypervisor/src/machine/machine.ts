@@ -1,14 +1,15 @@
 import { IoApicModel } from "@iommu-lab/interrupt-remap/apic";
 import { decodeMessage, newInterrupt } from "@iommu-lab/interrupt-remap";
-import { FrameAllocator, MemoryMap, PAGE_SIZE, SparseMemory } from "@iommu-lab/memory";
+import { FrameAllocator, MemoryMap, PAGE_SIZE, SparseMemory, type RamRange } from "@iommu-lab/memory";
 import { compareAddresses, formatAddress, parseAddress, type FunctionAddress, type InterruptMessage, type Iommu, type IommuDriver, type RequesterId } from "@iommu-lab/pci-bus";
-import type { MachineDescription } from "@iommu-lab/pci-bus/machine";
+import type { MachineDescription, MachineIommu } from "@iommu-lab/pci-bus/machine";
 import { RootComplex, VGA_MEMORY, type Attachment, type BusTraceSink, type EnumerationReport, type InterruptWire } from "@iommu-lab/pci-bus/model";
 import { EventClock } from "../engines/scripted/event-clock.ts";
 import { addressMap, FIXED, type AddressMap } from "./address-map.ts";
 import { HostKernel } from "./host-kernel.ts";
 import { HostProcessors } from "./host-processors.ts";
 import { makeDriver, makeUnits, type MachineUnit } from "./machine-units.ts";
+import type { UnitTaps } from "./unit-taps.ts";
 import { bridgesAbove, plugFunctions, runFirmware, type FunctionMaker, type PlacedFunction } from "./topology.ts";
 
 /** What may stand between the parts of a machine. */
@@ -17,6 +18,8 @@ export interface MachineOptions {
   readonly trace?: BusTraceSink;
   /** Takes the place of an IOMMU towards the bus, to watch or to disturb. */
   readonly iommu?: (unit: MachineUnit) => Iommu;
+  /** Stands between each IOMMU and the rest; `memory` is the machine's, past every tap. */
+  readonly taps?: (iommu: MachineIommu, memory: SparseMemory, ram: readonly RamRange[]) => UnitTaps;
   /** Makes functions that a test brings along. */
   readonly make?: FunctionMaker;
 }
@@ -67,8 +70,11 @@ export class Machine {
     this.frames = new FrameAllocator({ start: FIRST_FRAME, count: Math.floor((low?.size ?? 0) / PAGE_SIZE) - FIRST_FRAME });
     this.processors = new HostProcessors(description.processors.count, description.processors.apic ?? "x2apic", (vector) => { this.ioApic.endOfInterrupt(vector); });
     this.ioApic = new IoApicModel({ requester: IO_APIC_REQUESTER[description.iommus[0]?.vendor ?? "intel"], send: (message) => { this.#fromIoApic(message); } });
-    this.complex = new RootComplex({ memory: this.memory, clock: this.clock, interrupts: this.processors, interruptWire: (wire, asserted) => { this.#wire(wire, asserted); }, ...(options.trace ? { trace: options.trace } : {}) });
-    this.units = description.firmware.iommu === false ? [] : makeUnits(description, this.memory, (address, data) => { this.#ownMessage(address, data); });
+    const switchedOn = description.firmware.iommu === false ? [] : description.iommus;
+    const taps = switchedOn.map((each) => options.taps?.(each, this.memory, this.addresses.ram) ?? {});
+    const memory = taps.reduce<SparseMemory>((inner, tap) => tap.deviceMemory?.(inner) ?? inner, this.memory);
+    this.complex = new RootComplex({ memory, clock: this.clock, interrupts: this.processors, interruptWire: (wire, asserted) => { this.#wire(wire, asserted); }, ...(options.trace ? { trace: options.trace } : {}) });
+    this.units = makeUnits({ iommus: switchedOn }, this.memory, (address, data) => { this.#ownMessage(address, data); }, taps);
     this.placed = plugFunctions(this.complex, description, this.addresses, options.make ?? (() => undefined));
     for (const { own } of this.units) if (own) this.complex.hostBridges.find(({ domain }) => domain === own.address.domain)?.bus.plug(own.fn, own.address.requester & 0xff);
     this.firmware = runFirmware(this.complex, this.placed, { vga: bootDisplayOf(description) });

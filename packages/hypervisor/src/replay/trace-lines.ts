@@ -107,13 +107,15 @@ export class TraceLines {
     return this.#with("later", action);
   }
 
-  /** What waited has its step after all. */
+  /** What waited has its step after all, and what follows has its own. */
   commit(): void {
+    this.#decide();
     for (const { at, length } of this.#later.splice(0)) this.#take(at, length);
   }
 
   /** What waited has none. */
   forget(): void {
+    this.#decide();
     this.#later = [];
   }
 
@@ -190,6 +192,10 @@ export class TraceLines {
   keep(at: Hpa, length: number): void {
     if (this.#keeping === "now") this.#take(at, length);
     else if (this.#keeping === "later") this.#later.push({ at, length });
+  }
+
+  #decide(): void {
+    if (this.#keeping === "later") this.#keeping = "now";
   }
 
   #with<T>(keeping: Keeping, action: () => T): T {

@@ -4,6 +4,7 @@ import type { BoardTaps, TableMemory } from "../board/taps.ts";
 import { watchDeliveries, type DeliveredMessage } from "./delivered-message.ts";
 import { hexBytes } from "./trace-fields.ts";
 import { pasidPrefix, placeOf, traceHex, TraceLines, type RecordedMachine, type RecordedMemory } from "./trace-lines.ts";
+import { watchTransfers } from "./transfer-watch.ts";
 
 const PAGE = 4096;
 /** Bits 63:20 of an address that means interrupts. */
@@ -133,20 +134,3 @@ export class TraceRecorder implements BoardTaps {
     return write && part.length === 4 && at % 4n === 0n ? this.#message(bdf, at, new DataView(part.buffer, part.byteOffset).getUint32(0, true), move) : move();
   }
 }
-
-/** What watches transfers between devices and memory; `move` does the transfer. */
-interface TransferWatch {
-  read(at: Hpa, bytes: Uint8Array, move: () => void): void;
-  write(at: Hpa, bytes: Uint8Array, move: () => void): void;
-}
-
-/** Memory whose transfers are watched. */
-export const watchTransfers = <M extends AddressSpace<Hpa>>(memory: M, watch: TransferWatch): M =>
-  new Proxy(memory, {
-    get: (target, name) => {
-      if (name === "readInto") return (at: Hpa, bytes: Uint8Array) => { watch.read(at, bytes, () => { target.readInto(at, bytes); }); };
-      if (name === "writeFrom") return (at: Hpa, bytes: Uint8Array) => { watch.write(at, bytes, () => { target.writeFrom(at, bytes); }); };
-      const value: unknown = Reflect.get(target, name);
-      return typeof value === "function" ? (value.bind(target) as unknown) : value;
-    },
-  });
