@@ -1,3 +1,4 @@
+export { AssignedVga, type LegacyVgaAccess } from "./assigned-vga.ts";
 export { ExitCounts, type ExitReason, type HandledIn } from "./exits.ts";
 export { GuestMemory, type GuestMemoryOptions } from "./guest-memory.ts";
 export { Vcpu, type GuestProgram } from "./vcpu.ts";
