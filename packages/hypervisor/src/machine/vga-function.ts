@@ -8,7 +8,7 @@ const TEXT_MODE = 1;
 /** A ROM of which nobody said what is in it. */
 const EMPTY = new Uint8Array(512);
 
-const romOf = ({ rom, romSize }: MachineFunction, { vendor = 0xffff, device = 0xffff, classCode = 0x03_0000 }: FunctionDescription): Uint8Array | null => {
+const romOf = ({ rom, romSize }: MachineFunction, { vendor, device, classCode }: FunctionDescription): Uint8Array | null => {
   if (!romSize) return null;
   const images = (rom ?? []).map((kind) => (kind === "legacy" ? buildLegacyImage({ vendor, device, classCode, initHook: TEXT_MODE }) : buildEfiImage({ vendor, device, classCode })));
   return images.length > 0 ? buildOptionRom(images) : EMPTY;
@@ -19,4 +19,4 @@ export const isIntegratedGraphics = (vendor: number, behindPort: boolean): boole
 
 /** A graphics card as a description has it: identity, BARs, and an option ROM with the images it names. */
 export const vgaCardOf = (fn: MachineFunction, description: FunctionDescription, behindPort: boolean): VgaCard =>
-  new VgaCard({ description, rom: romOf(fn, description), legacySwitch: isIntegratedGraphics(description.vendor ?? 0, behindPort) ? "ignored" : "works" });
+  new VgaCard({ description, rom: romOf(fn, description), legacySwitch: isIntegratedGraphics(description.vendor, behindPort) ? "ignored" : "works" });

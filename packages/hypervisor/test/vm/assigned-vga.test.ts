@@ -12,7 +12,7 @@ const rig = (arbitrated = true) => {
   bootBios(machine.complex);
   const { vga } = machine.kernel;
   const devices = vga.states.map(({ device }) => device) as [VgaDevice, VgaDevice];
-  const cards = ["01:00.0", "02:00.0"].map((address) => machine.at(address).fn) as [VgaCard, VgaCard];
+  const cards = ["01:00.0", "02:00.0"].map((address) => machine.at(address).fn).filter((fn) => fn instanceof VgaCard) as [VgaCard, VgaCard];
   const vms = devices.map((device, i) => {
     const vm = new VirtualMachine(machine, { name: `vm ${i + 1}`, memory: 2 ** 20 });
     const access = new AssignedVga(machine, device, arbitrated ? vga : undefined);
