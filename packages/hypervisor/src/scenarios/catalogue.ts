@@ -8,11 +8,12 @@ import { rogueDevice } from "./rogue-device.ts";
 import { scatterToContiguous } from "./scatter-to-contiguous.ts";
 import type { Scenario } from "./scenario.ts";
 import { strictLazyPt } from "./strict-lazy-pt.ts";
+import { threeVmsOneWindow } from "./three-vms-one-window.ts";
 import { twoBdfTwoDomains } from "./two-bdf-two-domains.ts";
 import { vgaCurse } from "./vga-curse.ts";
 
 /** Every scenario, in the order to see them. */
-export const SCENARIOS: readonly Scenario[] = [mmuAndIommu, rogueDevice, guestAddressTrap, scatterToContiguous, dma32Bounce, iotlbWall, strictLazyPt, atsStale, twoBdfTwoDomains, msiForgery, vgaCurse];
+export const SCENARIOS: readonly Scenario[] = [mmuAndIommu, rogueDevice, guestAddressTrap, scatterToContiguous, dma32Bounce, iotlbWall, strictLazyPt, atsStale, twoBdfTwoDomains, msiForgery, vgaCurse, threeVmsOneWindow];
 
 /** The scenario of a name; undefined when there is none. */
 export const scenarioNamed = (name: string): Scenario | undefined => SCENARIOS.find((each) => each.name === name);

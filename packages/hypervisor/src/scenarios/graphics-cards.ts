@@ -2,6 +2,7 @@ import { VgaCard } from "@iommu-lab/vga-arbiter";
 import { VGA_MEMORY, type Attachment } from "@iommu-lab/pci-bus/model";
 import type { MachineInput } from "@iommu-lab/pci-bus/machine";
 import type { Machine } from "../machine/machine.ts";
+import { laboratory, type LaboratoryInput } from "./laboratory.ts";
 
 type FunctionInput = MachineInput["hostBridges"][number]["functions"][number];
 
@@ -14,6 +15,9 @@ export const graphicsCard = (more: Partial<FunctionInput> = {}): FunctionInput =
   bars: [{ index: 0, kind: "memory32", size: VIDEO_MEMORY, prefetchable: true }, { index: 2, kind: "memory32", size: 0x1000 }],
   romSize: 0x1000, rom: ["legacy"], capabilities: { express: true }, behaviour: "vga", ...more,
 });
+
+/** A machine whose displays are the story: processors reach them past every IOMMU, so it has none. */
+export const displayLaboratory = (functions: readonly FunctionInput[], kind: "bios" | "uefi" = "bios"): LaboratoryInput => laboratory({ firmware: { kind }, functions, memory: 2 ** 26, iommus: [], commandLine: "" });
 
 /** The graphics card at an address. @throws RangeError when none is there */
 export const cardAt = (machine: Machine, address: string): VgaCard => {

@@ -1,8 +1,8 @@
 import { formatAddress } from "@iommu-lab/pci-bus";
 import { bootBios, displaysOf, ownersOf, setTextMode } from "@iommu-lab/vga-arbiter";
 import type { Machine } from "../machine/machine.ts";
-import { cardAt, decodeLegacy, graphicsCard, shownText, TEXT_SCREEN, watchConflicts } from "./graphics-cards.ts";
-import { laboratory, slot } from "./laboratory.ts";
+import { cardAt, decodeLegacy, displayLaboratory, graphicsCard, shownText, TEXT_SCREEN, watchConflicts } from "./graphics-cards.ts";
+import { slot } from "./laboratory.ts";
 import type { Scenario } from "./scenario.ts";
 import type { Stage } from "./stage.ts";
 import { nativeDrivers } from "./vga-drivers.ts";
@@ -14,8 +14,8 @@ const DRAWN = 64;
 const PLACE = 0x140;
 
 /** A machine with two cards that know no UEFI; nothing has started them yet. */
-export const twoCards = (stage: Stage, name: string): Machine =>
-  stage.machine(name, laboratory({ firmware: { kind: "bios" }, functions: [slot("01.0", 1, [graphicsCard({ device: 0x1111 })]), slot("02.0", 2, [graphicsCard({ device: 0x2222 })])] }));
+const twoCards = (stage: Stage, name: string): Machine =>
+  stage.machine(name, displayLaboratory([slot("01.0", 1, [graphicsCard({ device: 0x1111 })]), slot("02.0", 2, [graphicsCard({ device: 0x2222 })])]));
 
 interface Boot {
   /** What firmware did, and who would answer at 0xa_0000 after it. */

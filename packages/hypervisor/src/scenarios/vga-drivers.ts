@@ -1,9 +1,9 @@
 import { formatAddress } from "@iommu-lab/pci-bus";
 import { bootBios, displaysOf, LEGACY_RESOURCES, loadNativeDriver, ownersOf, showText, type VgaDevice } from "@iommu-lab/vga-arbiter";
 import type { Machine } from "../machine/machine.ts";
-import { cardAt, graphicsCard, shownText, TEXT_SCREEN } from "./graphics-cards.ts";
+import { cardAt, displayLaboratory, graphicsCard, shownText, TEXT_SCREEN } from "./graphics-cards.ts";
 import { barOf } from "./host-driver.ts";
-import { laboratory, slot } from "./laboratory.ts";
+import { slot } from "./laboratory.ts";
 import type { Stage } from "./stage.ts";
 
 const STORES = 64;
@@ -80,7 +80,7 @@ const timeline = (stage: Stage, machine: Machine, [first]: readonly string[]): v
 
 /** A display on the root bus, where no bridge can keep the ranges from it, beside a card behind a port. */
 const besideRootDisplay = (stage: Stage, name: string, vendor: number): Machine =>
-  stage.machine(name, laboratory({ firmware: { kind: "bios" }, functions: [graphicsCard({ at: "02.0", vendor, capabilities: {} }), slot("1c.0", 1, [graphicsCard()])] }));
+  stage.machine(name, displayLaboratory([graphicsCard({ at: "02.0", vendor, capabilities: {} }), slot("1c.0", 1, [graphicsCard()])]));
 
 /** Stores through the root display's frame buffer that arrive. */
 const barBytes = (stage: Stage, machine: Machine): number => {
