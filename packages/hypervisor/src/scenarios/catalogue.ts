@@ -1,6 +1,7 @@
 import { atsStale } from "./ats-stale.ts";
 import { dma32Bounce } from "./dma32-bounce.ts";
 import { guestAddressTrap } from "./guest-address-trap.ts";
+import { igdAndTheGtx560 } from "./igd-and-the-gtx560.ts";
 import { iotlbWall } from "./iotlb-wall.ts";
 import { mmuAndIommu } from "./mmu-and-iommu.ts";
 import { msiForgery } from "./msi-forgery.ts";
@@ -13,7 +14,7 @@ import { twoBdfTwoDomains } from "./two-bdf-two-domains.ts";
 import { vgaCurse } from "./vga-curse.ts";
 
 /** Every scenario, in the order to see them. */
-export const SCENARIOS: readonly Scenario[] = [mmuAndIommu, rogueDevice, guestAddressTrap, scatterToContiguous, dma32Bounce, iotlbWall, strictLazyPt, atsStale, twoBdfTwoDomains, msiForgery, vgaCurse, threeVmsOneWindow];
+export const SCENARIOS: readonly Scenario[] = [mmuAndIommu, rogueDevice, guestAddressTrap, scatterToContiguous, dma32Bounce, iotlbWall, strictLazyPt, atsStale, twoBdfTwoDomains, msiForgery, vgaCurse, threeVmsOneWindow, igdAndTheGtx560];
 
 /** The scenario of a name; undefined when there is none. */
 export const scenarioNamed = (name: string): Scenario | undefined => SCENARIOS.find((each) => each.name === name);
