@@ -22,14 +22,18 @@ export const translateLoop = <R extends Paged, T extends Paged>(iommu: { readonl
   };
 };
 
-/** The same with a bare kernel, which leaves the page in `out[0]`. */
-export const kernelLoop = (translate: (low: number, high: number) => boolean, out: Int32Array, pages: Float64Array): (() => number) => {
+/** A bare kernel: `low` and `high` are a page number's words, `access` what is asked for, in the bits of its tables. It leaves the page in `out[0]`, and returns false for a fault. */
+export type KernelTranslate = (low: number, high: number, access: number) => boolean;
+
+/** The same with a bare kernel. @param access the request's, as the kernel wants it */
+export const kernelLoop = (translate: KernelTranslate, out: Int32Array, pages: Float64Array, access: number): (() => number) => {
+  const request = Int32Array.of(access);
   const lows = Int32Array.from(pages, (page) => page | 0);
   const highs = Int32Array.from(pages, (page) => Math.floor(page / 2 ** 32));
   let next = 0;
   return () => {
     for (let i = 0; i < BATCH; i++) {
-      if (!translate(lows[next] as number, highs[next] as number)) throw new Error("The kernel's own page faults.");
+      if (!translate(lows[next] as number, highs[next] as number, request[0] as number)) throw new Error("The kernel's own page faults.");
       sink.value = (sink.value + (out[0] as number)) | 0;
       if (++next === lows.length) next = 0;
     }

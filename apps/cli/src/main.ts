@@ -136,6 +136,17 @@ cli
     });
   });
 
+withFrom(cli.command("machine [file]", "a machine.json of this host, or of another; with a file, build that machine and tell what it is"))
+  .option("-o, --output <file>", "where to write; without it, standard output")
+  .option("--schema", "the JSON schema of machine.json")
+  .example("  $ iommu machine --from host.tar.gz -o host.json")
+  .example("  $ iommu machine host.json                  does it build? which groups would its kernel make?")
+  .action(async (file: string | undefined, options: Record<string, unknown>) => {
+    const { runMachine } = await loadCommands();
+    const rest = Array.isArray(options["--"]) ? (options["--"] as string[]) : [];
+    process.exitCode = await runMachine(file ?? rest[0], { from: single(options, "from"), output: single(options, "output"), schema: flag(options, "schema"), json: flag(options, "json") });
+  });
+
 cli
   .command("scenarios", "the scenarios there are: attacks, translations, interrupts, passthrough, VGA")
   .option("--json", "JSON on standard output, alone")

@@ -6,7 +6,7 @@ import { sink } from "../../../scripts/bench/translate-loop.ts";
 import { AmdDriver } from "../src/driver/index.ts";
 import { AmdIommu, ZEN } from "../src/hardware/index.ts";
 import { CMD_TAIL } from "../src/layouts/index.ts";
-import { commandKernel, translateKernel } from "./kernel.ts";
+import { commandKernel, READ, translateKernel } from "./kernel.ts";
 import { COMMAND_PAGE, DOMAIN, Machine, REQUESTER, STATUS } from "./machine.ts";
 
 const RING_WORD = COMMAND_PAGE * 1024;
@@ -207,7 +207,7 @@ const forgetModel = (sets: number, forget: (ring: Ring) => void) => (): (() => n
   };
 };
 
-/** What cannot be done faster: a table that is emptied by its generation, and the walk. */
+/** What cannot be done faster: the command is read, its opcode, its address and what it means checked and its domain given another generation, which empties the table of it; then the walk. */
 const forgetKernel = (): (() => number) => {
   const machine = new Machine({ mode: "host" });
   const words = wordsOf(machine);
@@ -215,15 +215,18 @@ const forgetKernel = (): (() => number) => {
   const out = new Int32Array(2);
   const translate = translateKernel(words, machine.host, out);
   const ring = new Ring(words);
-  let generation = 0;
+  const generations = new Uint16Array(0x1_0000);
   let page = 0;
   return () => {
     for (let i = 0; i < 256; i++) {
+      const at = RING_WORD + (ring.tail >>> 2);
       forgetDomain(ring);
-      generation = (generation + 1) & 0xffff;
+      const second = words[at + 1] as number; // the ring is in memory
+      if (second >>> 28 !== 3 || ((words[at + 2] as number) | 0) !== EVERYTHING_LOW || words[at + 3] !== EVERYTHING_HIGH) throw new Error("The kernel knows no other command.");
+      const generation = (generations[second & 0xffff] = (generations[second & 0xffff] as number) + 1); // as many as there are domains
       page = (page + 1) & 255;
       // The generation is part of the tag, here in bits that no page has.
-      translate(page, generation << 12);
+      translate(page, generation << 12, READ);
       sink.value = (sink.value + (out[0] as number)) | 0;
     }
     return 256;

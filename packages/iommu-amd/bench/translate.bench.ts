@@ -4,7 +4,7 @@ import { allocated } from "../../../scripts/bench/allocated.ts";
 import { densePages, hostPage, shuffled, spreadPages } from "../../../scripts/bench/page-orders.ts";
 import type { BenchRow, FootprintRow } from "../../../scripts/bench/row.ts";
 import { expectMisses, kernelLoop, sink, translateLoop } from "../../../scripts/bench/translate-loop.ts";
-import { nestedKernel, translateKernel } from "./kernel.ts";
+import { nestedKernel, READ, translateKernel } from "./kernel.ts";
 import { Machine, PASID, type AnyMemory } from "./machine.ts";
 
 /** Where each page of a row is: in the tables of the model and of the kernel alike. */
@@ -34,7 +34,7 @@ const hostKernel = (makePages: () => Float64Array) => (): (() => number) => {
   const pages = makePages();
   mapAll(machine, pages);
   const out = new Int32Array(2);
-  return kernelLoop(translateKernel(wordsOf(machine), machine.host, out), out, pages);
+  return kernelLoop(translateKernel(wordsOf(machine), machine.host, out), out, pages, READ);
 };
 
 const hostModel = (options: { readonly pages: () => Float64Array; readonly misses: 0 | 1; readonly reads?: number; readonly memory?: () => AnyMemory; readonly firstTable?: number }) => (): (() => number) => {
@@ -61,7 +61,7 @@ const hitKernel = (pages: () => Float64Array) => (): (() => number) => {
   const machine = new Machine({ mode: "host" });
   mapAll(machine, mapFew());
   const out = new Int32Array(2);
-  return kernelLoop(translateKernel(wordsOf(machine), machine.host, out), out, pages());
+  return kernelLoop(translateKernel(wordsOf(machine), machine.host, out), out, pages(), READ);
 };
 
 const guestHit = (): (() => number) => {
@@ -114,7 +114,7 @@ const nested: BenchRow = {
   kernel: () => {
     const { machine, pages } = nestedMachine();
     const out = new Int32Array(2);
-    return kernelLoop(nestedKernel(wordsOf(machine), machine.gcr3Word, machine.host, out), out, pages);
+    return kernelLoop(nestedKernel(wordsOf(machine), machine.gcr3Word, machine.host, out), out, pages, READ);
   },
   model: () => {
     const { machine, pages } = nestedMachine();

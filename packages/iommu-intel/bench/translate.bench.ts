@@ -4,7 +4,7 @@ import { allocated } from "../../../scripts/bench/allocated.ts";
 import { densePages, hostPage, shuffled, spreadPages } from "../../../scripts/bench/page-orders.ts";
 import type { BenchRow, FootprintRow } from "../../../scripts/bench/row.ts";
 import { expectMisses, kernelLoop, sink, translateLoop } from "../../../scripts/bench/translate-loop.ts";
-import { nestedKernel, translateKernel } from "./kernel.ts";
+import { nestedKernel, READ, translateKernel } from "./kernel.ts";
 import { Machine, PASID, type AnyMemory } from "./machine.ts";
 
 /** Where each page of a row is: in the tables of the model and of the kernel alike. */
@@ -19,7 +19,7 @@ const secondStageKernel = (makePages: () => Float64Array) => (): (() => number) 
   const words = machine.memory.wordsOf(0);
   if (words === undefined) throw new Error("Flat memory has words.");
   const out = new Int32Array(2);
-  return kernelLoop(translateKernel(words, machine.second, out), out, pages);
+  return kernelLoop(translateKernel(words, machine.second, out), out, pages, READ);
 };
 
 const secondStageModel = (options: { readonly pages: () => Float64Array; readonly misses: 0 | 1; readonly reads?: number; readonly memory?: () => AnyMemory; readonly firstTable?: number }) => (): (() => number) => {
@@ -51,7 +51,7 @@ const hitKernel = (pages: () => Float64Array) => (): (() => number) => {
   const words = machine.memory.wordsOf(0);
   if (words === undefined) throw new Error("Flat memory has words.");
   const out = new Int32Array(2);
-  return kernelLoop(translateKernel(words, machine.second, out), out, pages());
+  return kernelLoop(translateKernel(words, machine.second, out), out, pages(), READ);
 };
 
 const firstStageHit = (): (() => number) => {
@@ -103,7 +103,7 @@ const nested: BenchRow = {
     const words = machine.memory.wordsOf(0);
     if (words === undefined) throw new Error("Flat memory has words.");
     const out = new Int32Array(2);
-    return kernelLoop(nestedKernel(words, machine.guestTable(4, 0), machine.second, out), out, pages);
+    return kernelLoop(nestedKernel(words, machine.guestTable(4, 0), machine.second, out), out, pages, READ);
   },
   model: () => {
     const { machine, pages } = nestedMachine();

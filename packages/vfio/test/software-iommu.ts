@@ -153,7 +153,7 @@ export class SoftwareIommu implements Iommu, IommuDriver {
     const entry: Entry = { requester, interrupt: { ...interrupt } };
     this.entries.set(index, entry);
     return {
-      message: { requester, address: 0xfee0_0000 | (index << 5), data: 0 },
+      message: { requester, address: 0xfee0_0000 + index * 32, data: 0 },
       retarget: (to) => {
         entry.interrupt = { ...to };
       },

@@ -48,8 +48,9 @@ export class MachineFunctions {
   readonly notes: string[] = [];
   readonly #functions: readonly HostFunction[];
 
-  constructor(functions: readonly HostFunction[]) {
-    this.#functions = functions;
+  /** @param own IOMMUs that are functions themselves: the machine brings them along */
+  constructor(functions: readonly HostFunction[], own: readonly string[]) {
+    this.#functions = functions.filter(({ address }) => !own.includes(formatAddress(address)));
   }
 
   /** Host bridges: one for each root bus that has functions. */

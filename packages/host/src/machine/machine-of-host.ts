@@ -27,6 +27,9 @@ const processorsOf = ({ files }: HostSnapshot): number | undefined => {
   return found ? Math.min(found, MOST_PROCESSORS) : undefined;
 };
 
+/** The command line, with what the kernel was built to do said aloud: some distributions build it with Intel's IOMMU on. */
+const commandLineOf = ({ commandLine = "", groups, acpi }: HostSnapshot): string => (acpi.has("DMAR") && groups && !/(?:^|\s)intel_iommu=/.test(commandLine) ? `${commandLine} intel_iommu=on`.trim() : commandLine);
+
 const isUefi = ({ files, dmesg }: HostSnapshot): boolean => (files?.list("sys/firmware/efi").length ?? 0) > 0 || /^\[\s*\d+\.\d+\] efi: (?:EFI|UEFI) v/m.test(dmesg ?? "");
 
 /**
@@ -34,9 +37,9 @@ const isUefi = ({ files, dmesg }: HostSnapshot): boolean => (files?.list("sys/fi
  * sizes of their BARs, where they are plugged in, IOMMUs and reserved memory as firmware's tables say, memory, kernel and command line.
  */
 export const machineOfHost = (host: HostSnapshot): MachineOfHost => {
-  const functions = new MachineFunctions(host.functions);
-  const hostBridges = functions.hostBridges();
   const { iommus, reserved, notes } = machineIommus(host);
+  const functions = new MachineFunctions(host.functions, iommus.flatMap((each) => (each.function === undefined ? [] : [each.function])));
+  const hostBridges = functions.hostBridges();
   const boot = host.functions.find(({ bootVga }) => bootVga);
   const memory = memoryOf(host);
   const processors = processorsOf(host);
@@ -48,7 +51,7 @@ export const machineOfHost = (host: HostSnapshot): MachineOfHost => {
       version: 1,
       name: host.origin,
       provenance: `Made from ${host.origin}`,
-      kernel: { version: host.kernelRelease !== undefined && kernel !== undefined ? host.kernelRelease : ASSUMED.kernel, commandLine: host.commandLine ?? "" },
+      kernel: { version: host.kernelRelease !== undefined && kernel !== undefined ? host.kernelRelease : ASSUMED.kernel, commandLine: commandLineOf(host) },
       firmware: { kind: isUefi(host) ? "uefi" : "bios", ...(boot ? { bootDisplay: formatAddress(boot.address) } : {}) },
       processors: { count: processors ?? ASSUMED.processors, apic: /x2apic (?:mode|enabled)/i.test(host.dmesg ?? "") && !/Enabled IRQ remapping in xapic mode/.test(host.dmesg ?? "") ? "x2apic" : "xapic" },
       memory: `0x${(memory ?? ASSUMED.memory).toString(16)}`,

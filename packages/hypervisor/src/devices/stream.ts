@@ -24,8 +24,27 @@ export interface StreamOptions {
   readonly consume?: (bytes: Uint8Array, count: number) => void;
   /** Nanoseconds from the doorbell to the end of one descriptor. Default 1000. */
   readonly latency?: number;
+  /** What it moves data over, when others do too: descriptors wait for their turn. `latency` counts from there. */
+  readonly link?: SharedLink;
   /** Makes virtual function `index`. */
   readonly virtualFunction?: (index: number) => Endpoint;
+}
+
+/** One link that several functions of a device share: first come, first served, one descriptor after the other. */
+export class SharedLink {
+  readonly #time: number;
+  #free = 0;
+
+  /** @param time nanoseconds that the link takes for a descriptor */
+  constructor(time: number) {
+    this.#time = time;
+  }
+
+  /** Takes the next turn. @returns nanoseconds from `now` until it is over */
+  turn(now: number): number {
+    this.#free = Math.max(this.#free, now) + this.#time;
+    return this.#free - now;
+  }
 }
 
 /** No more than this is moved by one descriptor. */
@@ -85,7 +104,8 @@ export class StreamDevice extends Endpoint {
   #work(): void {
     if (this.#busy || !this.#pending) return;
     this.#busy = true;
-    this.#options.clock.after(this.#options.latency ?? 1000, () => {
+    const { clock, link, latency = 1000 } = this.#options;
+    clock.after(link ? link.turn(clock.now) : latency, () => {
       this.#busy = false;
       if (!this.#pending) return;
       this.#one();

@@ -1,12 +1,14 @@
 import { encodeMessage } from "@iommu-lab/interrupt-remap";
 import { compareAddresses, DeliveryMode, formatAddress, type FunctionAddress, type Interrupt, type InterruptEntry, type InterruptMessage, type IommuDomain, type IommuDriver, type IommuFault } from "@iommu-lab/pci-bus";
 import { computeIsolationGroups, factsOfModel, kernelVersion, type IsolationGroup } from "@iommu-lab/pci-bus/groups";
-import type { Attachment } from "@iommu-lab/pci-bus/model";
+import { SriovControl, type Attachment } from "@iommu-lab/pci-bus/model";
+import type { VfioKernel } from "@iommu-lab/vfio";
 import { DmaDevice, type DmaDeviceOptions } from "@iommu-lab/vfio/dma";
 import { VgaArbiter, vgaDevicesOf } from "@iommu-lab/vga-arbiter";
 import type { HostVector, InterruptHandler } from "./host-processors.ts";
 import { kernelOptions, type KernelOptions } from "./kernel-options.ts";
 import type { Machine } from "./machine.ts";
+import { hostVfio } from "./host-drivers.ts";
 import { bridgesAbove } from "./topology.ts";
 import { isIntegratedGraphics } from "./vga-function.ts";
 
@@ -29,6 +31,7 @@ const ACS_ENABLE = 0x1d;
 const ACS_CONTROL = 6;
 const ACS_CAPABILITY = 4;
 const ATS_CONTROL = 6;
+const [SRIOV_CONTROL, SRIOV_TOTAL, SRIOV_COUNT] = [0x08, 0x0e, 0x10];
 const ATS_ENABLE = 0x8000;
 
 /** The host's kernel: its IOMMU drivers, groups, default domains and interrupts, by the rules of its version and command line. */
@@ -39,10 +42,11 @@ export class HostKernel {
   /** What drivers complained of. */
   readonly problems: string[] = [];
   /** By address; empty where nothing is translated. */
-  readonly groups: readonly HostGroup[];
+  groups: readonly HostGroup[];
   readonly #machine: Machine;
   readonly #drivers: ReadonlyMap<number, IommuDriver>;
   readonly #defaults = new Map<string, IommuDomain>();
+  #vfio: VfioKernel | undefined;
   readonly #dmaDevices = new Map<IommuDomain, DmaDevice>();
   #vga: VgaArbiter | undefined;
 
@@ -78,6 +82,23 @@ export class HostKernel {
   /** The domain that the kernel gave to a function's group: DMA or identity. */
   defaultDomainOf(address: FunctionAddress): IommuDomain | undefined {
     return this.#defaults.get(formatAddress(address));
+  }
+
+  /** /dev/vfio of this machine, for its segment with an IOMMU. @throws Error where nothing is translated: no groups, no assignment */
+  get vfio(): VfioKernel {
+    this.#vfio ??= hostVfio(this.#machine, this);
+    if (!this.#vfio) throw new Error("This machine's kernel made no IOMMU groups: there is no /dev/vfio.");
+    return this.#vfio;
+  }
+
+  /** An INTx wire changed its level. For the machine. */
+  interruptWire(): void {
+    this.#vfio?.interruptWire();
+  }
+
+  /** Interrupts are remapped. */
+  get remapsInterrupts(): boolean {
+    return this.#remaps && this.#drivers.size > 0;
   }
 
   /** Whether interrupts of a function are remapped. */
@@ -179,14 +200,40 @@ export class HostKernel {
   }
 
   /** One domain for each group; bridges need none, but their requester IDs stand for what is behind them. */
-  #attachDefaults(): void {
-    for (const group of this.groups) {
+  #attachDefaults(groups: readonly HostGroup[] = this.groups): void {
+    for (const group of groups) {
       const first = group.members[0];
       const driver = first && this.driverOf(first);
       if (!driver) continue;
       const domain = driver.createDomain(this.options.passthrough ? { kind: "identity" } : { kind: "paging" });
       for (const address of group.members) this.attach(address, domain);
     }
+  }
+
+  /**
+   * Brings virtual functions of a function up: /sys/bus/pci/devices/…/sriov_numvfs. They get groups and domains as any new function does.
+   * @throws RangeError when it has no SR-IOV, or has fewer
+   */
+  enableVirtualFunctions(address: FunctionAddress, count: number): FunctionAddress[] {
+    const seat = this.#machine.complex.find(address);
+    const at = seat?.places.sriov ?? 0;
+    if (!seat || at === 0) throw new RangeError(`${formatAddress(address)} has no virtual functions.`);
+    const { config } = seat.fn;
+    const total = config.read(at + SRIOV_TOTAL, 2);
+    if (!Number.isInteger(count) || count < 1 || count > total) throw new RangeError(`${formatAddress(address)} has ${total} virtual functions, not ${count}.`);
+    config.write(at + SRIOV_COUNT, 2, count);
+    config.write(at + SRIOV_CONTROL, 2, config.read(at + SRIOV_CONTROL, 2) | SriovControl.VfEnable | SriovControl.MemorySpace);
+    if (this.options.translation) this.#addGroups();
+    return seat.virtual.map((each) => each.address);
+  }
+
+  /** Functions that came later: what there is of groups stays as it is. */
+  #addGroups(): void {
+    const known = this.groups;
+    const isNew = ({ members }: HostGroup): boolean => members.every((address) => this.groupOf(address) === undefined);
+    const added = this.#makeGroups().filter(isNew).map((group, i) => ({ ...group, id: known.length + i }));
+    this.groups = [...known, ...added];
+    this.#attachDefaults(added);
   }
 
   /** Attaches a function, and the aliases its requests may carry, to a domain. */

@@ -144,7 +144,8 @@ export class Machine {
   #findUnit(address: FunctionAddress): MachineUnit | undefined {
     const own = this.units.find((unit) => unit.own && compareAddresses(unit.own.address, address) === 0);
     if (own) return undefined;
-    const seat = this.complex.find(address);
+    // What a bridge to conventional PCI sends for those behind it is nobody's address, but the bridge's.
+    const seat = this.complex.find(address) ?? this.placed.find(({ seat: { fn, address: own } }) => own.domain === address.domain && fn.secondary?.number === address.requester >> 8)?.seat;
     const line = seat ? [seat, ...(seat.virtualOf ? [seat.virtualOf.physical] : []), ...bridgesAbove(seat)].map((each) => formatAddress(each.address)) : [formatAddress(address)];
     const named = this.units.find(({ segment }, i) => segment === address.domain && line.some((text) => this.#covers[i]?.has(text)));
     return named ?? this.units.find(({ segment }, i) => segment === address.domain && this.#covers[i] === undefined);
@@ -175,6 +176,8 @@ export class Machine {
 
   #wire(wire: InterruptWire, asserted: boolean): void {
     this.ioApic.setPin(FIRST_WIRE_PIN + ((wire.device + wire.pin) % WIRE_PINS), asserted);
+    // Wires move while functions are plugged in, before there is a kernel.
+    (this.kernel as HostKernel | undefined)?.interruptWire();
   }
 }
 

@@ -32,7 +32,7 @@ const capabilitiesOf = (fn: MachineFunction, behindPort: boolean): CapabilityIma
     ...(has.ats ? [addressTranslationServices()] : []),
     ...(has.pri ? [pageRequestInterface()] : []),
     ...(has.pasid ? [processAddressSpaceId()] : []),
-    ...(has.sriov ? [singleRootIov({ totalVfs: has.sriov.totalVfs, vfDevice: has.sriov.vfDevice ?? (fn.device ?? 0) + 1, firstVfOffset: 1, vfStride: 1, vfBars: [{ index: 0, kind: "memory64", size: has.sriov.barSize ?? VF_SIZE }] })] : []),
+    ...(has.sriov ? [singleRootIov({ totalVfs: has.sriov.totalVfs, vfDevice: has.sriov.vfDevice ?? (fn.device ?? 0) + 1, firstVfOffset: 1, vfStride: 1, vfBars: [{ index: 0, kind: "memory64", size: has.sriov.barSize ?? VF_SIZE }, ...(has.msix ? [{ index: has.msix.bar ?? MSIX_BAR, kind: "memory32", size: MSIX_SIZE } as const] : [])] })] : []),
   ];
 };
 

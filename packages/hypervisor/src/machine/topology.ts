@@ -2,7 +2,7 @@ import { formatAddress, type Clock, type FunctionAddress } from "@iommu-lab/pci-
 import type { MachineDescription, MachineFunction } from "@iommu-lab/pci-bus/machine";
 import { Bridge, Endpoint, enumerate, virtualFunctionDescription, type Attachment, type Bus, type BusRange, type EnumerationReport, type FirmwarePolicy, type ModelFunction, type RootComplex } from "@iommu-lab/pci-bus/model";
 import { EduFunction } from "../devices/edu.ts";
-import { StreamDevice } from "../devices/stream.ts";
+import { SharedLink, StreamDevice } from "../devices/stream.ts";
 import { vgaCardOf } from "./vga-function.ts";
 import type { AddressMap } from "./address-map.ts";
 import { describeFunction } from "./make-description.ts";
@@ -21,8 +21,14 @@ const placeOf = (at: string): number => {
   return (Number.parseInt(device, 16) << 3) | Number(fn);
 };
 
-const streamOf = (description: ReturnType<typeof describeFunction>, clock: Clock): StreamDevice =>
-  new StreamDevice(description, { clock, virtualFunction: () => new StreamDevice(virtualFunctionDescription(description), { clock }) });
+/** Nanoseconds that a descriptor takes. */
+const STREAM_TIME = 1000;
+
+/** Virtual functions share one link with each other and with the physical one. */
+const streamOf = (description: ReturnType<typeof describeFunction>, clock: Clock): StreamDevice => {
+  const link = new SharedLink(STREAM_TIME);
+  return new StreamDevice(description, { clock, link, virtualFunction: () => new StreamDevice(virtualFunctionDescription(description), { clock, link }) });
+};
 
 const functionOf = (fn: MachineFunction, behindPort: boolean, clock: Clock, make: FunctionMaker): ModelFunction => {
   const kind = fn.kind ?? "endpoint";

@@ -7,6 +7,8 @@ import type { Machine } from "../machine/machine.ts";
 
 const MSIX_ENABLE = 0x8000;
 const RING_ENTRIES = 64;
+const COMMAND = 4;
+const MEMORY_AND_MASTER = 6;
 
 /** Where a function's BAR is. @throws RangeError when it has none */
 export const barOf = (seat: Attachment, index: number): number => {
@@ -37,6 +39,7 @@ export interface HostStream {
 export const driveFromHost = (machine: Machine, address: string): HostStream => {
   const seat = machine.at(address);
   const dma = machine.kernel.dmaDevice(seat.address);
+  seat.fn.config.write(COMMAND, 2, seat.fn.config.read(COMMAND, 2) | MEMORY_AND_MASTER);
   const ring = dma.allocateCoherent(PAGE_SIZE);
   const at = ring?.pages[0];
   if (!ring || at === undefined) throw new RangeError("There is no memory for a ring of descriptors.");

@@ -26,8 +26,8 @@ export interface LaboratoryOptions {
 export const CARD = { at: "00.0", vendor: 0x1af4, device: 0x10f0, classCode: 0x02_0000, bars: [{ index: 0, kind: "memory64", size: 0x4000 }], capabilities: { msix: { vectors: 4 }, functionLevelReset: true, powerManagement: true }, behaviour: "stream" } as const satisfies FunctionInput;
 
 /** A root port with something in its slot. */
-export const slot = (at: string, bus: number, below: readonly FunctionInput[], more: { readonly acs?: boolean; readonly subordinateBus?: number } = {}): FunctionInput => ({
-  at, kind: "root-port", vendor: 0x1b36, device: 0x000c, classCode: 0x06_0400, capabilities: { acs: more.acs ?? true }, secondaryBus: bus, subordinateBus: more.subordinateBus ?? bus, below: [...below],
+export const slot = (at: string, bus: number, below: readonly FunctionInput[], more: { readonly acs?: boolean; readonly ari?: boolean; readonly subordinateBus?: number } = {}): FunctionInput => ({
+  at, kind: "root-port", vendor: 0x1b36, device: 0x000c, classCode: 0x06_0400, capabilities: { acs: more.acs ?? true, ari: more.ari ?? false }, secondaryBus: bus, subordinateBus: more.subordinateBus ?? bus, below: [...below],
 });
 
 /** A machine of 1 GiB with two cards, each behind a root port of its own. */

@@ -1,6 +1,6 @@
 import { LocalApicsModel } from "@iommu-lab/interrupt-remap/apic";
 import type { AccessSize, AddressSpace, Gpa, Hpa } from "@iommu-lab/memory";
-import { DeliveryMode, type Posting } from "@iommu-lab/pci-bus";
+import { DeliveryMode, type Interrupt, type PciFunction, type Posting } from "@iommu-lab/pci-bus";
 import { enumerate, isVga, RootComplex, VGA_MEMORY, type EnumerationReport, type ModelFunction } from "@iommu-lab/pci-bus/model";
 import type { HostVector } from "../machine/host-processors.ts";
 import type { Machine } from "../machine/machine.ts";
@@ -64,7 +64,7 @@ export class VirtualMachine {
     this.vcpus = ids.map((id) => new Vcpu(this, id));
     // What the guest takes for host-physical addresses are its guest-physical ones.
     const memory: AddressSpace<number> = this.memory;
-    this.complex = new RootComplex({ memory, clock: machine.clock, interrupts: { deliver: (interrupt) => { this.#arrive(); this.apics.deliver(interrupt); }, post: () => undefined } });
+    this.complex = new RootComplex({ memory, clock: machine.clock, interrupts: { deliver: (interrupt) => { this.deliver(interrupt); }, post: () => undefined } });
     const { bus } = this.complex.addHostBridge({ memory: [DEVICES] });
     for (const { devfn, fn } of devices) bus.plug(fn, devfn);
     this.#posted = ids.map((id) => {
@@ -76,7 +76,7 @@ export class VirtualMachine {
   }
 
   /** Plugs a function into the guest's bus 0. Before `boot`, or as hot-plug. */
-  plug(fn: ModelFunction, devfn: number): void {
+  plug(fn: PciFunction, devfn: number): void {
     this.complex.hostBridges[0]?.bus.plug(fn, devfn);
   }
 
@@ -94,8 +94,7 @@ export class VirtualMachine {
 
   /** Raises a vector in the guest, as a hypervisor does that took an interrupt for it. */
   inject(vcpu: number, vector: number): void {
-    this.#arrive();
-    this.apics.deliver({ vector, deliveryMode: DeliveryMode.Fixed, destination: vcpu, destinationMode: "physical", trigger: "edge", redirectionHint: false });
+    this.deliver({ vector, deliveryMode: DeliveryMode.Fixed, destination: vcpu, destinationMode: "physical", trigger: "edge", redirectionHint: false });
   }
 
   /** Lets the guest reach a BAR of the host at its own addresses, by the second-stage tables: no exits. */
@@ -164,8 +163,10 @@ export class VirtualMachine {
     for (const vcpu of this.vcpus) vcpu.takeInterrupts();
   }
 
-  #arrive(): void {
+  /** An interrupt for the guest's local APICs. */
+  deliver(interrupt: Readonly<Interrupt>): void {
     this.injected++;
+    this.apics.deliver(interrupt);
   }
 
   /** The processor in guest mode takes a posted interrupt by itself: no exit. */

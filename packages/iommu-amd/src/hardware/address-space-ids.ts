@@ -11,6 +11,12 @@ class Tagged {
   readonly ids: number[] = [];
 }
 
+/** What a domain's translations are tagged with: its host ones, which every invalidation of pages asks for, and its PASIDs. */
+class Domain {
+  readonly host = new Tagged();
+  readonly pasids = new Map<number, Tagged>();
+}
+
 /**
  * Gives each (domain, PASID or none, top table) a number that its cached translations are tagged with. Invalidating a domain
  * forgets its numbers, so that nothing cached under them is ever found again: constant time, however much is cached.
@@ -21,10 +27,10 @@ export class AddressSpaceIds {
   epoch = 0;
   #next = 1;
   #generation = 0;
-  readonly #domains = new Map<number, Map<number, Tagged>>();
+  readonly #domains = new Map<number, Domain>();
   /** The domain asked for last: invalidations come in runs. */
   #lastDomain = -1;
-  #lastTags: Map<number, Tagged> | undefined;
+  #last: Domain | undefined;
   /** Numbers in use, for caches that keep no table in the tag. */
   readonly #current = new Set<number>();
   readonly #byTable: boolean;
@@ -36,17 +42,17 @@ export class AddressSpaceIds {
 
   /** The current number of a domain's PASID, or of its host translations (`NO_TAG`), under a top table. */
   idOf(domain: number, tag: number, table: number): number {
-    let tags = this.#tagsOf(domain);
-    if (tags === undefined) {
-      tags = new Map<number, Tagged>();
-      this.#domains.set(domain, tags);
-      this.#lastTags = tags;
+    let known = this.#domainOf(domain);
+    if (known === undefined) {
+      known = new Domain();
+      this.#domains.set(domain, known);
+      this.#last = known;
     }
-    let tagged = this.#taggedIn(tags, tag);
+    let tagged = this.#taggedOf(known, tag);
     if (tagged === undefined) {
       tagged = new Tagged();
       tagged.generation = this.#generation;
-      tags.set(tag, tagged);
+      known.pasids.set(tag, tagged);
     }
     for (let i = 0; i < tagged.count; i++) if (!this.#byTable || tagged.tables[i] === table) return tagged.ids[i] as number; // i is below the count
     const id = this.#next++;
@@ -63,8 +69,8 @@ export class AddressSpaceIds {
 
   /** The numbers under which translations may be cached: the first `count` of `ids`. */
   find(domain: number, tag: number): { readonly count: number; readonly ids: readonly number[] } | undefined {
-    const tags = this.#tagsOf(domain);
-    return tags === undefined ? undefined : this.#taggedIn(tags, tag);
+    const known = this.#domainOf(domain);
+    return known === undefined ? undefined : this.#taggedOf(known, tag);
   }
 
   invalidateAll(): void {
@@ -75,35 +81,37 @@ export class AddressSpaceIds {
 
   /** Everything of a domain, with and without PASID. */
   invalidateDomain(domain: number): void {
-    const tags = this.#tagsOf(domain);
-    if (tags === undefined) return;
-    this.#forget(tags, NO_TAG);
-    this.#forgetPasids(tags);
+    const known = this.#domainOf(domain);
+    if (known === undefined) return;
+    this.#forget(known, NO_TAG);
+    this.#forgetPasids(known);
     this.epoch++;
   }
 
   /** Everything of one PASID of a domain. */
   invalidateTag(domain: number, tag: number): void {
-    const tags = this.#tagsOf(domain);
-    if (tags === undefined) return;
-    this.#forget(tags, tag);
+    const known = this.#domainOf(domain);
+    if (known === undefined) return;
+    this.#forget(known, tag);
     this.epoch++;
   }
 
   /** Everything of a domain that has a PASID. */
   invalidatePasidsOf(domain: number): void {
-    const tags = this.#tagsOf(domain);
-    if (tags !== undefined && this.#forgetPasids(tags)) this.epoch++;
+    const known = this.#domainOf(domain);
+    if (known === undefined || known.pasids.size === 0) return;
+    this.#forgetPasids(known);
+    this.epoch++;
   }
 
-  #tagsOf(domain: number): Map<number, Tagged> | undefined {
-    if (domain === this.#lastDomain) return this.#lastTags;
+  #domainOf(domain: number): Domain | undefined {
+    if (domain === this.#lastDomain) return this.#last;
     this.#lastDomain = domain;
-    return (this.#lastTags = this.#domains.get(domain));
+    return (this.#last = this.#domains.get(domain));
   }
 
-  #taggedIn(tags: ReadonlyMap<number, Tagged>, tag: number): Tagged | undefined {
-    const tagged = tags.get(tag);
+  #taggedOf(domain: Domain, tag: number): Tagged | undefined {
+    const tagged = tag === NO_TAG ? domain.host : domain.pasids.get(tag);
     if (tagged !== undefined && tagged.generation !== this.#generation) {
       tagged.generation = this.#generation;
       tagged.count = 0;
@@ -111,19 +119,16 @@ export class AddressSpaceIds {
     return tagged;
   }
 
-  /** @returns whether there were any */
-  #forgetPasids(tags: Map<number, Tagged>): boolean {
-    if (tags.size === (tags.has(NO_TAG) ? 1 : 0)) return false;
-    for (const tag of tags.keys()) if (tag !== NO_TAG) this.#forget(tags, tag);
-    return true;
+  #forgetPasids(domain: Domain): void {
+    for (const tag of domain.pasids.keys()) this.#forget(domain, tag);
   }
 
   /** Those of PASIDs go, since PASIDs come and go; host ones stay to be filled again. */
-  #forget(tags: Map<number, Tagged>, tag: number): void {
-    const tagged = this.#taggedIn(tags, tag);
+  #forget(domain: Domain, tag: number): void {
+    const tagged = this.#taggedOf(domain, tag);
     if (tagged === undefined) return;
     if (!this.#byTable) for (let i = 0; i < tagged.count; i++) this.#current.delete(tagged.ids[i] as number); // i is below the count
     if (tag === NO_TAG) tagged.count = 0;
-    else tags.delete(tag);
+    else domain.pasids.delete(tag);
   }
 }

@@ -2,9 +2,8 @@ import { Access, Completion, MemoryType, type Translation } from "@iommu-lab/pci
 
 const EVERYTHING = Access.Read | Access.Write | Access.Execute;
 
-/** A translation. @param allowed what the device table entry allows at most */
-export const answer = (out: Translation, page: number, shift: number, rights: Access, allowed: Access, snoop: boolean): void => {
-  out.page = page;
+/** All of a translation but its page, which as an argument, past int32, might be allocated. @param allowed what the device table entry allows at most */
+export const answer = (out: Translation, shift: number, rights: Access, allowed: Access, snoop: boolean): void => {
   out.pageShift = shift;
   out.permissions = rights & allowed;
   out.global = false;
@@ -15,14 +14,16 @@ export const answer = (out: Translation, page: number, shift: number, rights: Ac
   out.completion = Completion.Successful;
 };
 
-/** The address is the host-physical address, whatever the entry allows. */
-export const passUntranslated = (out: Translation, page: number): void => {
-  answer(out, page, 12, EVERYTHING, EVERYTHING, false);
+/** The address is the host-physical address. @param allowed what the device table entry allows: everything where it is not asked */
+export const passUntranslated = (out: Translation, page: number, allowed = EVERYTHING, snoop = false): void => {
+  out.page = page;
+  answer(out, 12, EVERYTHING, allowed, snoop);
 };
 
 /** The answer to a translation request that a page fault ends: the page has no rights. AMD-Vi §2.5.3. */
 export const answerWithoutRights = (out: Translation, page: number): void => {
-  answer(out, page, 12, 0, 0, false);
+  out.page = page;
+  answer(out, 12, 0, 0, false);
 };
 
 /** No translation. @param fault an event's code, or 0; @param recorded whether it went to the log */

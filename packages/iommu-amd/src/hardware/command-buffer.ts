@@ -1,11 +1,11 @@
 import { Access, AddressType, newTranslation, NO_PASID, PageResponseCode, type DeviceTlbInvalidation, type DownstreamPort, type TranslationRequest } from "@iommu-lab/pci-bus";
-import { CommandCode, EventCode } from "../layouts/index.ts";
+import { CMD_HEAD, CMD_TAIL, CommandCode, EventCode } from "../layouts/index.ts";
 import type { AmdCapabilities } from "./capabilities.ts";
 import { isLegalCommand, supportedCommands } from "./command-rules.ts";
 import type { Events } from "./events.ts";
 import type { Invalidation } from "./invalidation.ts";
 import type { RaiseInterrupt } from "./ring-log.ts";
-import type { TableMemory } from "./table-memory.ts";
+import { numberOf, type TableMemory } from "./table-memory.ts";
 import type { Translator } from "./translator.ts";
 import type { UnitRegisters } from "./unit-registers.ts";
 
@@ -54,7 +54,6 @@ export class CommandBuffer {
   invalidations = 0;
   readonly #ports: CommandPorts;
   readonly #supported: number;
-  readonly #pair = new Uint32Array(2);
   #enabled = false;
   #busy = false;
   /** `process` was called since the tail was last looked at. */
@@ -113,8 +112,7 @@ export class CommandBuffer {
     // Once the buffer is empty, or waits, only what calls this again can have changed that.
     while (this.#again && this.running) {
       this.#again = false;
-      this.#ports.registers.load("CMD_TAIL", this.#pair);
-      this.#processTo((this.#pair[0] as number) & POINTER & this.#offsetMask);
+      this.#processTo(this.#ports.registers.stored(CMD_TAIL.offset) & POINTER & this.#offsetMask);
     }
     this.#busy = false;
   }
@@ -131,11 +129,15 @@ export class CommandBuffer {
         return;
       }
       const at = memory.wordOf(page) + ((this.#head & 0xfff) >>> 2);
-      if (!isLegalCommand(this.#supported, words, at)) {
+      const w0 = (words[at] as number) | 0; // a command has four words
+      const w1 = (words[at + 1] as number) | 0;
+      const w2 = (words[at + 2] as number) | 0;
+      const w3 = (words[at + 3] as number) | 0;
+      if (!isLegalCommand(this.#supported, w0, w1, w2, w3)) {
         this.#stop(EventCode.IllegalCommand, 0);
         return;
       }
-      if (!this.#execute(words, at)) break;
+      if (!this.#execute(w0, w1, w2, w3)) break;
       this.#head = next;
     }
     this.#showHead();
@@ -143,7 +145,7 @@ export class CommandBuffer {
 
   /** The register is brought up to date before anybody can look at it. */
   #showHead(): void {
-    this.#ports.registers.set("CMD_HEAD", "Ptr", this.#head >>> 4);
+    this.#ports.registers.store(CMD_HEAD.offset, this.#head);
   }
 
   /** Logs an error and stops; the head stays at the command. AMD-Vi §2.5.6, §2.5.7. */
@@ -156,25 +158,25 @@ export class CommandBuffer {
     return false;
   }
 
-  /** Does one command; false when the head must stay at it. */
-  #execute(words: Uint32Array, at: number): boolean {
+  /** Does one command; false when the head must stay at it. Most invalidate pages: the other ones are out of their way. */
+  #execute(w0: number, w1: number, w2: number, w3: number): boolean {
+    if (w1 >>> 28 !== CommandCode.InvalidatePages) return this.#executeOther(w0, w1, w2, w3);
+    this.#ports.invalidation.pages(w1 & 0xffff, (w2 & GUEST) !== 0 ? w0 & 0xf_ffff : NO_PASID, (w2 >>> 12) | (w3 << 20), w3 >>> 12, orderOf(w2, w3), (w2 & DIRECTORIES) !== 0);
+    this.invalidations++;
+    this.commands++;
+    return true;
+  }
+
+  #executeOther(w0: number, w1: number, w2: number, w3: number): boolean {
     const { invalidation } = this.#ports;
-    const w0 = words[at] as number; // a command has four words
-    const w1 = words[at + 1] as number;
-    const w2 = words[at + 2] as number;
-    const w3 = words[at + 3] as number;
     switch (w1 >>> 28) {
       case CommandCode.CompletionWait:
         if (this.#outstanding > 0) return false;
-        if ((w0 & STORE) !== 0 && !this.#store((w0 & 0xffff_fff8) >>> 0, w1 & 0xf_ffff, w2, w3)) return this.#stop(EventCode.CommandHardwareError, TARGET_ABORT);
+        if ((w0 & STORE) !== 0 && !this.#store(w0 & ~7, w1 & 0xf_ffff, w2, w3)) return this.#stop(EventCode.CommandHardwareError, TARGET_ABORT);
         if ((w0 & INTERRUPT) !== 0) this.#tell();
         break;
       case CommandCode.InvalidateDeviceEntry:
         invalidation.device(w0);
-        this.invalidations++;
-        break;
-      case CommandCode.InvalidatePages:
-        invalidation.pages(w1 & 0xffff, (w2 & GUEST) !== 0 ? w0 & 0xf_ffff : NO_PASID, (w2 >>> 12) | (w3 << 20), w3 >>> 12, orderOf(w2, w3), (w2 & DIRECTORIES) !== 0);
         this.invalidations++;
         break;
       case CommandCode.InvalidateIotlb:
@@ -203,13 +205,13 @@ export class CommandBuffer {
   /** The 8-byte completion store; false where it may not go. Model: a store to where no memory is goes nowhere. */
   #store(low: number, high: number, dataLow: number, dataHigh: number): boolean {
     const { memory, registers, snp } = this.#ports;
-    const address = high * 0x1_0000_0000 + low;
+    const address = numberOf(low, high);
     if (snp) {
       const page = Math.floor(address / 4096);
       if (page < registers.get("EXCL_BASE", "Base") || page > registers.get("EXCL_LIMIT", "Limit")) return false;
     }
-    memory.write32(address, dataLow);
-    memory.write32(address + 4, dataHigh);
+    memory.write32(address, dataLow >>> 0);
+    memory.write32(address + 4, dataHigh >>> 0);
     return true;
   }
 
@@ -261,7 +263,7 @@ export class CommandBuffer {
     request.requester = w0 & 0xffff;
     request.pasid = (w2 & GUEST) !== 0 ? w1 & 0xf_ffff : NO_PASID;
     request.access = Access.Read;
-    const first = (w2 >>> 12) + w3 * 0x10_0000;
+    const first = (w2 >>> 12) + (w3 >>> 0) * 0x10_0000;
     for (let i = 0; i <= w0 >>> 24; i++) {
       const page = (first + i) % 2 ** 52;
       if ((w2 & PREFETCH_INVALIDATES) !== 0) invalidation.pages(entry.domain, request.pasid, page | 0, Math.floor(page / 0x1_0000_0000), 0, false);
@@ -295,6 +297,6 @@ const orderOf = (w2: number, w3: number): number => {
 const rangeOf = (w2: number, w3: number): { readonly page: number; readonly sizeShift: number } => {
   const order = orderOf(w2, w3);
   if (order === EVERYTHING) return { page: 0, sizeShift: 64 };
-  const page = (w2 >>> 12) + w3 * 0x10_0000;
+  const page = (w2 >>> 12) + (w3 >>> 0) * 0x10_0000;
   return { page: page - (page % 2 ** order), sizeShift: 12 + order };
 };

@@ -4,7 +4,7 @@ import type { AmdCapabilities } from "./capabilities.ts";
 import { explainStructure } from "./explain.ts";
 import { indexAt, type HostTable, type HostWalker } from "./host-walker.ts";
 import type { PagingStructureCache } from "./paging-structure-cache.ts";
-import { addressBitsAbove, highOf, pageOf, type TableMemory } from "./table-memory.ts";
+import { addressBitsAbove, highOf, highPageIn, lowPageIn, numberOf, type TableMemory } from "./table-memory.ts";
 import { FAULT_TEXT, WalkFault } from "./walk-fault.ts";
 
 const PRESENT = 1;
@@ -13,6 +13,10 @@ const USER = 1 << 2;
 const ACCESSED = 1 << 5;
 const DIRTY = 1 << 6;
 const PAGE = 1 << 7;
+const PRESENT_ACCESSED = PRESENT | ACCESSED;
+/** Of what levels allow together: none has NX. In the place of P, which all have. */
+const EXECUTABLE = 1;
+const LAST_INT32 = 0x7fff_ffff;
 /** NX, in the high word. */
 const NO_EXECUTE = 0x8000_0000 | 0;
 /** GCR3 entry: 11:1 and 63:52. */
@@ -21,6 +25,8 @@ export const GCR3_HIGH_RESERVED = 0xfff0_0000 | 0;
 
 /** Not a fault: the walk must start again from the top. */
 const NEEDS_GUEST_TABLE = -1;
+/** Nor is this: the walk goes on otherwise. */
+const MORE = -2;
 
 /** A guest (v2) translation and the host table below it, if there is one. */
 export interface GuestTable extends HostTable {
@@ -46,8 +52,9 @@ export interface GuestControl {
 
 /** Walks GCR3 tables and guest (v2) page tables, nested in the host table or alone. AMD-Vi §2.2.3 "Guest Page Tables". */
 export class GuestWalker {
-  /** 4 KiB page number that the page asked for translates to, after both stages. */
-  page = 0;
+  /** 4 KiB page number that the page asked for translates to, after both stages: bits 31:0 as int32, and those above. */
+  pageLow = 0;
+  pageHigh = 0;
   /** log2 of what the translation covers: the smaller of both stages' pages. */
   shift = 12;
   /** `Access` bits for user requests. */
@@ -78,6 +85,9 @@ export class GuestWalker {
   #guestLow = 0;
   #guestHigh = 0;
   #guestKnown = false;
+  /** Its level, and what all levels above allow: `WRITABLE`, `USER`, `EXECUTABLE`. */
+  #level = 0;
+  #gathered = 0;
   /** The guest-physical page that the guest's tables end in, likewise. */
   #endLow = 0;
   #endHigh = 0;
@@ -108,24 +118,71 @@ export class GuestWalker {
 
   #walk(stage: Readonly<GuestTable>, pasid: number, low: number, high: number, access: Access, privileged: boolean, write: boolean, space: number, explain?: ExplanationSink): number {
     this.nestedFault = false;
-    const memory = this.#memory;
-    const nested = stage.hostLevels !== 0;
-    const levels = stage.guestLevels;
-    if (!isCanonical(high, levels)) return WalkFault.NotPresent;
-    let level = levels;
-    let gathered = WRITABLE | USER;
-    let executable = true;
-    const known = this.#structures.find(space, low, high, levels);
+    const structures = this.#structures;
+    if (!isCanonical(high, stage.guestLevels)) return WalkFault.NotPresent;
+    this.#level = stage.guestLevels;
+    this.#gathered = WRITABLE | USER | EXECUTABLE;
+    const known = structures.find(space, low, high, stage.guestLevels);
     if (known !== 0) {
-      level = known;
       this.#guestKnown = false;
-      this.#hostTable = this.#structures.table;
-      gathered = this.#structures.rights & (WRITABLE | USER);
-      executable = (this.#structures.rights & 1) !== 0;
+      this.#hostTable = numberOf(structures.tableLow, structures.tableHigh);
+      this.#level = known;
+      this.#gathered = structures.rights;
     } else {
       const fault = this.#root(stage, pasid, explain);
       if (fault !== WalkFault.None) return fault;
     }
+    const fault = explain === undefined ? this.#walkPlain(stage, low, high, access, privileged, write, space) : MORE;
+    return fault === MORE ? this.#walkOn(stage, low, high, access, privileged, write, space, explain) : fault;
+  }
+
+  /** Walks as far as the guest's entries are int32 and have nothing to say and nothing to be written: `MORE` where they have, with nothing of that entry done. */
+  #walkPlain(stage: Readonly<GuestTable>, low: number, high: number, access: Access, privileged: boolean, write: boolean, space: number): number {
+    const memory = this.#memory;
+    const structures = this.#structures;
+    const always = this.#alwaysUser;
+    let level = this.#level;
+    let gathered = this.#gathered;
+    let table = this.#hostTable;
+    while (table <= LAST_INT32) {
+      const words = memory.wordsOf(table);
+      if (words === undefined) break;
+      const index = indexAt(low, high, level);
+      const at = memory.wordOf(table) + 2 * index;
+      const first = (words[at] as number) | 0; // a page has 512 entries
+      const second = (words[at + 1] as number) | 0;
+      const large = level > 1 && (first & PAGE) !== 0;
+      const all = gathered & (first | always | EXECUTABLE) & (second < 0 && this.#noExecute ? ~EXECUTABLE : -1);
+      if ((first & PRESENT_ACCESSED) !== PRESENT_ACCESSED || (second & this.#highReserved) !== 0 || (large && (first & (LARGE_RESERVED[level] as number)) !== 0)) break;
+      if (!privileged && (all & USER) === 0) break;
+      if ((access & ~(Access.Read | ((all & WRITABLE) !== 0 ? Access.Write : 0) | ((all & EXECUTABLE) !== 0 ? Access.Execute : 0))) !== 0) break;
+      if (level === 1 || large) {
+        const writes = write && (all & WRITABLE) !== 0;
+        if (writes && !this.#control.keepsClean && (first & DIRTY) === 0) break;
+        this.reads++;
+        this.#take(first, second, level, low, all);
+        return this.#finish(stage, first, table, index, access, writes);
+      }
+      this.reads++;
+      gathered = all;
+      level--;
+      this.#level = level;
+      this.#gathered = gathered;
+      this.#follow(first, second);
+      const unreachable = stage.hostLevels !== 0 ? this.#locate(stage) : this.#direct();
+      if (unreachable !== 0) return unreachable;
+      table = this.#hostTable;
+      if (space !== 0 && level <= structures.keptLevels) structures.insert(space, low, high, level, table, gathered);
+    }
+    return MORE;
+  }
+
+  /** The rest of a walk, from the table at hand on. */
+  #walkOn(stage: Readonly<GuestTable>, low: number, high: number, access: Access, privileged: boolean, write: boolean, space: number, explain: ExplanationSink | undefined): number {
+    const memory = this.#memory;
+    const nested = stage.hostLevels !== 0;
+    let level = this.#level;
+    let gathered = this.#gathered;
     for (;;) {
       const table = this.#hostTable;
       const index = indexAt(low, high, level);
@@ -136,13 +193,13 @@ export class GuestWalker {
       const second = words[at + 1] as number;
       this.reads++;
       const isPage = level === 1 || (first & PAGE) !== 0;
-      gathered &= first | this.#alwaysUser;
-      if (this.#noExecute && (second & NO_EXECUTE) !== 0) executable = false;
-      const fault = this.#judge(first, second, level, gathered, executable, access, privileged);
+      gathered &= first | this.#alwaysUser | EXECUTABLE;
+      if (this.#noExecute && (second & NO_EXECUTE) !== 0) gathered &= ~EXECUTABLE;
+      const fault = this.#judge(first, second, level, gathered, access, privileged);
       if (explain !== undefined) explainStructure(explain, GUEST_PTE, `guest entry, level ${level}`, table * 4096 + 8 * index, words, at, RULES[fault] as string, "AMD-Vi §2.2.3", fault === 0 ? (isPage ? "page" : "next level") : (FAULT_TEXT[fault] as string));
       if (fault !== WalkFault.None) return fault;
       if (isPage) {
-        this.#take(first, second, level, low, gathered, executable);
+        this.#take(first, second, level, low, gathered);
         return this.#finish(stage, first, table, index, access, write && (gathered & WRITABLE) !== 0, explain);
       }
       if ((first & ACCESSED) === 0) {
@@ -153,13 +210,13 @@ export class GuestWalker {
       level--;
       const unreachable = nested ? this.#locate(stage, explain) : this.#direct();
       if (unreachable !== 0) return unreachable;
-      if (space !== 0 && level <= this.#structures.keptLevels) this.#structures.insert(space, low, high, level, this.#hostTable, gathered | (executable ? 1 : 0));
+      if (space !== 0 && level <= this.#structures.keptLevels) this.#structures.insert(space, low, high, level, this.#hostTable, gathered);
     }
   }
 
   /** From the PASID to the guest's top table. AMD-Vi §2.2.3 "Guest CR3 Table". */
   #root(stage: Readonly<GuestTable>, pasid: number, explain?: ExplanationSink): number {
-    if (pasid >= this.#pasids || pasid >= 2 ** (9 * stage.gcr3Levels)) return WalkFault.NotPresent;
+    if (pasid >= this.#pasids || pasid >>> (9 * stage.gcr3Levels) !== 0) return WalkFault.NotPresent;
     const memory = this.#memory;
     const nested = stage.hostLevels !== 0;
     this.#guestLow = stage.gcr3Table | 0;
@@ -191,24 +248,24 @@ export class GuestWalker {
   }
 
   /** P, reserved bits, rights: the order of AMD-Vi §2.5.3. */
-  #judge(first: number, second: number, level: number, gathered: number, executable: boolean, access: Access, privileged: boolean): number {
+  #judge(first: number, second: number, level: number, gathered: number, access: Access, privileged: boolean): number {
     if ((first & PRESENT) === 0) return WalkFault.NotPresent;
     if ((second & this.#highReserved) !== 0) return WalkFault.Reserved;
     if (level > 1 && (first & PAGE) !== 0 && (first & (LARGE_RESERVED[level] as number)) !== 0) return WalkFault.Reserved;
     if (!privileged && (gathered & USER) === 0) return WalkFault.Permission;
     if ((access & Access.Write) !== 0 && (gathered & WRITABLE) === 0) return WalkFault.Permission;
-    return (access & Access.Execute) !== 0 && !executable ? WalkFault.Permission : WalkFault.None;
+    return (access & Access.Execute) !== 0 && (gathered & EXECUTABLE) === 0 ? WalkFault.Permission : WalkFault.None;
   }
 
   /** The table that an entry leads to. */
   #follow(first: number, second: number): void {
-    this.#guestLow = (second << 20) | (first >>> 12);
-    this.#guestHigh = (second >>> 12) & 0xff;
+    this.#guestLow = lowPageIn(first, second);
+    this.#guestHigh = highPageIn(second);
     this.#guestKnown = true;
   }
 
   #direct(): number {
-    this.#hostTable = pageOf(this.#guestLow, this.#guestHigh);
+    this.#hostTable = numberOf(this.#guestLow, this.#guestHigh);
     return WalkFault.None;
   }
 
@@ -216,10 +273,10 @@ export class GuestWalker {
   #locate(stage: Readonly<GuestTable>, explain?: ExplanationSink): number {
     const fault = this.#host.walk(stage, this.#guestLow, this.#guestHigh, Access.Read, false, explain);
     if (fault !== WalkFault.None) {
-      this.nestedPage = pageOf(this.#guestLow, this.#guestHigh);
+      this.nestedPage = numberOf(this.#guestLow, this.#guestHigh);
       return this.#nested(fault, false);
     }
-    this.#hostTable = this.#host.page;
+    this.#hostTable = numberOf(this.#host.pageLow, this.#host.pageHigh);
     return WalkFault.None;
   }
 
@@ -237,7 +294,7 @@ export class GuestWalker {
       if (!this.#guestKnown) return NEEDS_GUEST_TABLE;
       const fault = this.#host.walk(stage, this.#guestLow, this.#guestHigh, Access.Read | Access.Write, true, explain);
       if (fault !== WalkFault.None) {
-        this.nestedPage = pageOf(this.#guestLow, this.#guestHigh);
+        this.nestedPage = numberOf(this.#guestLow, this.#guestHigh);
         return this.#nested(fault, true);
       }
     }
@@ -246,15 +303,15 @@ export class GuestWalker {
   }
 
   /** Takes the page that the guest's tables end in. */
-  #take(first: number, second: number, level: number, low: number, gathered: number, executable: boolean): void {
+  #take(first: number, second: number, level: number, low: number, gathered: number): void {
     const pages = 9 * (level - 1);
     const inside = (1 << pages) - 1;
-    const rights = Access.Read | ((gathered & WRITABLE) !== 0 ? Access.Write : 0) | (executable ? Access.Execute : 0);
+    const rights = Access.Read | ((gathered & WRITABLE) !== 0 ? Access.Write : 0) | ((gathered & EXECUTABLE) !== 0 ? Access.Execute : 0);
     this.supervisorRights = rights;
     this.userRights = (gathered & USER) !== 0 ? rights : 0;
     this.shift = 12 + pages;
-    this.#endLow = (((second << 20) | (first >>> 12)) & ~inside) | (low & inside);
-    this.#endHigh = (second >>> 12) & 0xff;
+    this.#endLow = (lowPageIn(first, second) & ~inside) | (low & inside);
+    this.#endHigh = highPageIn(second);
     this.hostLeaf = 0;
   }
 
@@ -265,7 +322,10 @@ export class GuestWalker {
       const fault = this.#nest(stage, access, writes, explain);
       if (fault !== WalkFault.None) return fault;
       hostClean = this.#host.clean;
-    } else this.page = pageOf(this.#endLow, this.#endHigh);
+    } else {
+      this.pageLow = this.#endLow;
+      this.pageHigh = this.#endHigh;
+    }
     const dirty = writes && !this.#control.keepsClean ? DIRTY : 0;
     const wanted = first | ACCESSED | dirty;
     if (wanted !== first) {
@@ -282,14 +342,15 @@ export class GuestWalker {
     const wanted = (access & (Access.Read | Access.Write)) | ((access & Access.Execute) !== 0 ? Access.Read : 0);
     const fault = host.walk(stage, this.#endLow, this.#endHigh, wanted, writes, explain);
     if (fault !== WalkFault.None) {
-      this.nestedPage = pageOf(this.#endLow, this.#endHigh);
+      this.nestedPage = numberOf(this.#endLow, this.#endHigh);
       return this.#nested(fault, (access & Access.Write) !== 0);
     }
     const rights = host.rights | ((host.rights & Access.Read) !== 0 ? Access.Execute : 0);
     this.userRights &= rights;
     this.supervisorRights &= rights;
-    this.page = host.page;
-    this.shift = Math.min(this.shift, host.shift);
+    this.pageLow = host.pageLow;
+    this.pageHigh = host.pageHigh;
+    if (host.shift < this.shift) this.shift = host.shift;
     this.hostLeaf = host.leaf;
     return WalkFault.None;
   }

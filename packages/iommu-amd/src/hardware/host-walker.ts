@@ -2,7 +2,7 @@ import type { Access, ExplanationSink } from "@iommu-lab/pci-bus";
 import { HOST_PDE, HOST_PTE } from "../layouts/index.ts";
 import { explainStructure } from "./explain.ts";
 import type { PagingStructureCache } from "./paging-structure-cache.ts";
-import { addressBitsAbove, pageIn, type TableMemory } from "./table-memory.ts";
+import { addressBitsAbove, FROM_8_TIB, lowPageIn, highPageIn, pageIn, numberOf, type TableMemory } from "./table-memory.ts";
 import { FAULT_TEXT, WalkFault } from "./walk-fault.ts";
 
 const PRESENT = 1;
@@ -17,6 +17,7 @@ export const HIGH_UNTRANSLATED_ONLY = 1 << 27;
 const READ_WRITE = 3;
 /** Next Level of a page whose size is in its address. */
 const SIZED = 7;
+const LAST_INT32 = 0x7fff_ffff;
 /** No leaf is at level 6. */
 const LEAF_LEVELS = 5;
 
@@ -39,8 +40,9 @@ export interface HostTable {
  * fields, so that a walk makes no object.
  */
 export class HostWalker {
-  /** 4 KiB page number that the page asked for translates to. */
-  page = 0;
+  /** 4 KiB page number that the page asked for translates to: bits 31:0 as int32, and those above. In two words, so that it never is a double. */
+  pageLow = 0;
+  pageHigh = 0;
   /** log2 of the page's bytes. */
   shift = 12;
   /** `Access` bits that every level allows; the device table entry's are not in. */
@@ -58,12 +60,22 @@ export class HostWalker {
   /** Reserved bits of an entry that leads to a table, in its high word: address bits above PAsize too. */
   readonly #directoryReserved: number;
   readonly #pageLimit: number;
+  /** What the plain part of a walk leaves to the rest of it: reserved bits, and tables from 8 TiB on, whose page numbers are no int32. */
+  readonly #plainDirectoryReserved: number;
+  readonly #plainPageReserved: number;
+  /** The highest level whose pages the plain part takes: they end below PAsize wherever they begin below it. */
+  readonly #plainPageLevels: number;
+  /** The table where the plain part of a walk stopped: nothing of its entry is done. */
+  #table = 0;
 
   constructor(memory: TableMemory, physicalAddressWidth: number, structures: PagingStructureCache) {
     this.#memory = memory;
     this.#structures = structures;
     this.#directoryReserved = PDE_RESERVED | addressBitsAbove(physicalAddressWidth);
     this.#pageLimit = 2 ** (physicalAddressWidth - 12);
+    this.#plainDirectoryReserved = this.#directoryReserved | FROM_8_TIB;
+    this.#plainPageReserved = PTE_RESERVED | addressBitsAbove(physicalAddressWidth);
+    this.#plainPageLevels = Math.min(3, 1 + Math.floor((physicalAddressWidth - 12) / 9));
   }
 
   /**
@@ -86,11 +98,54 @@ export class HostWalker {
     const known = space === 0 ? 0 : structures.find(space, low, high, levels);
     if (known !== 0) {
       level = known;
-      table = structures.table;
+      table = numberOf(structures.tableLow, structures.tableHigh);
       rights = structures.rights;
       // Of a cached directory entry the rights are judged as if it were read.
       if ((access & ~rights) !== 0) return WalkFault.Permission;
     }
+    // As far as there is nothing to say, nothing to write and nothing that is no int32.
+    const needed = stage.hostAccessed ? PRESENT | ACCESSED : PRESENT;
+    while (explain === undefined && table <= LAST_INT32) {
+      const words = memory.wordsOf(table);
+      if (words === undefined) break;
+      const at = memory.wordOf(table) + 2 * indexAt(low, high, level);
+      const first = (words[at] as number) | 0; // a page has 512 entries
+      const second = (words[at + 1] as number) | 0;
+      const allowed = rights & (second >>> RIGHTS_SHIFT);
+      if ((first & needed) !== needed || (access & ~allowed) !== 0 || allowed === 0) break;
+      const next = (first >>> 9) & 7;
+      if (next === 0) {
+        const clean = stage.hostDirty && (first & DIRTY) === 0;
+        if ((second & this.#plainPageReserved) !== 0 || level > this.#plainPageLevels || (clean && write && (allowed & 2) !== 0)) break;
+        const inside = (1 << (9 * (level - 1))) - 1;
+        this.pageLow = (lowPageIn(first, second) & ~inside) | (low & inside);
+        this.pageHigh = highPageIn(second);
+        this.shift = 12 + 9 * (level - 1);
+        this.rights = allowed;
+        this.leaf = second;
+        this.clean = clean;
+        this.reads++;
+        return WalkFault.None;
+      }
+      if (next !== level - 1 || (second & this.#plainDirectoryReserved) !== 0) break;
+      this.reads++;
+      rights = allowed;
+      table = lowPageIn(first, second);
+      level = next;
+      if (space !== 0 && next <= structures.keptLevels) structures.insert(space, low, high, next, table, allowed);
+    }
+    this.#table = table;
+    return this.#walkOn(stage, low, high, access, write, level, rights, explain);
+  }
+
+  /** The rest of a walk, from the entry of `#table` at `level` on. */
+  #walkOn(stage: Readonly<HostTable>, low: number, high: number, access: Access, write: boolean, from: number, allowed: number, explain: ExplanationSink | undefined): number {
+    const memory = this.#memory;
+    const structures = this.#structures;
+    const space = stage.hostSpace;
+    let table = this.#table;
+    let level = from;
+    let rights = allowed;
     for (;;) {
       const index = indexAt(low, high, level);
       const words = memory.wordsOf(table);
@@ -141,17 +196,18 @@ export class HostWalker {
       if (bits <= pages || bits >= pages + 9) return WalkFault.Level;
       pages = bits;
     }
-    const entry = pageIn(first, second);
-    if (pages === 0) {
-      this.page = entry;
-      this.shift = 12;
-    } else {
-      const base = entry - (entry % 2 ** pages);
-      this.page = base + inside(low, high, pages);
+    let page = pageIn(first, second);
+    this.shift = 12;
+    if (pages !== 0) {
+      const base = page - (page % 2 ** pages);
+      page = base + inside(low, high, pages);
       // Of a page that only begins below PAsize the part asked for is all that holds.
       this.shift = base + 2 ** pages > this.#pageLimit ? 12 : 12 + pages;
     }
-    if (this.page >= this.#pageLimit) return WalkFault.Reserved;
+    if (page >= this.#pageLimit) return WalkFault.Reserved;
+    this.pageLow = page | 0;
+    // As in `highOf`, which would be given a large number: it might be allocated.
+    this.pageHigh = page >= 0x1_0000_0000 ? Math.floor(page / 0x1_0000_0000) | 0 : 0;
     this.rights = rights;
     this.leaf = second;
     this.clean = false;
@@ -179,7 +235,7 @@ const sizeBits = (first: number, second: number): number => {
 };
 
 /** Page number inside a page of 2^bits pages. */
-const inside = (low: number, high: number, bits: number): number => (bits < 32 ? (low & (2 ** bits - 1)) >>> 0 : (low >>> 0) + (high & (2 ** (bits - 32) - 1)) * 0x1_0000_0000);
+const inside = (low: number, high: number, bits: number): number => (bits < 32 ? low & (2 ** bits - 1) : (low >>> 0) + (high & (2 ** (bits - 32) - 1)) * 0x1_0000_0000);
 
 /** Index in the table of `level` for a page; level 6 has 7 bits. */
 export const indexAt = (low: number, high: number, level: number): number => {

@@ -157,7 +157,7 @@ export class AmdIommu implements AmdIommuInterface {
 
   /** What has happened since power-on; performance counters select from it. */
   get totals(): CounterTotals & { readonly requests: number; readonly events: number } {
-    const { requests, lookups, misses, devices, hostReads, guestReads } = this.#translator;
+    const { requests, lookups, misses, devices, deviceEntryHits, hostReads, guestReads } = this.#translator;
     const { untranslated, pretranslated, excluded } = this.#translator.tableless;
     const { aborted } = this.#translator.faults;
     const { commands, invalidations } = this.#commands;
@@ -172,7 +172,7 @@ export class AmdIommu implements AmdIommuInterface {
       translations: lookups,
       iotlbHits: lookups - misses,
       iotlbMisses: misses,
-      deviceEntryHits: devices.hits,
+      deviceEntryHits,
       deviceEntryMisses: devices.misses,
       tableReads: hostReads + guestReads,
       hostTableReads: hostReads,

@@ -16,6 +16,10 @@ export const CLEAN = 1 << 6;
 export const FORCE_COHERENT = 1 << 7;
 /** U: the answer to a translation request has no rights. */
 export const UNTRANSLATED_ONLY = 1 << 8;
+/** The page number is no positive int32, so that its upper part counts, or there are more pages than int32 has. */
+export const FAR = 1 << 11;
+/** From `Access.Write` to `CLEAN`. */
+export const CLEAN_SHIFT = 5;
 export const SHIFT_SHIFT = 12;
 /** A `WalkFault`, for entries that say "not present" (NpCache only). */
 export const FAULT_SHIFT = 24;
@@ -28,8 +32,13 @@ export interface TranslationCache {
   readonly words: Int32Array;
   /** Index in `words` of the entry that covers a page, or -1. */
   lookup(space: number, low: number, high: number): number;
-  /** Keeps a translation of 2^`shift` bytes, any shift from 12 to 63; `page` is its first page. */
-  insert(space: number, low: number, high: number, shift: number, page: number, flags: number): void;
+  /**
+   * Keeps a translation of 2^`shift` bytes, any shift from 12 to 63, as the flags say. The host page that belongs to the page
+   * given comes in two words as well: a number past int32 as an argument might be allocated.
+   */
+  insert(space: number, low: number, high: number, page: number, pageHigh: number, flags: number): void;
+  /** The same for a page that `lookup` has not found. */
+  fill(space: number, low: number, high: number, page: number, pageHigh: number, flags: number): void;
   /** Drops every entry of an address space (never 0) that overlaps the 2^`mask` pages around a page. */
   invalidatePages(space: number, low: number, high: number, mask: number): void;
 }
@@ -70,29 +79,42 @@ export class Iotlb implements TranslationCache {
     return found >= 0 || (this.#sizes | this.#largeSizes) === 0 ? found : this.#lookupLarge(space, low, high);
   }
 
-  insert(space: number, low: number, high: number, shift: number, page: number, flags: number): void {
-    const bits = shift - 12;
-    if (bits > 31) this.#largeSizes |= 1 << (bits - 32);
-    else if (bits > 0) this.#sizes |= 1 << bits;
-    const first = prefixLow(low, high, bits);
-    const second = tagHigh(high, bits);
-    const words = this.words;
-    let at = this.#probe(space, first, second);
-    if (at < 0) {
-      const set = this.#setOf(space, first);
-      const way = this.#next[set] as number; // the set is masked
-      this.#next[set] = way + 1 === this.#ways ? 0 : way + 1;
-      at = (set * this.#ways + way) * ENTRY_WORDS;
+  insert(space: number, low: number, high: number, page: number, pageHigh: number, flags: number): void {
+    const bits = sizeOf(flags);
+    const at = this.#probe(space, prefixLow(low, high, bits), tagHigh(high, bits));
+    if (at < 0) this.fill(space, low, high, page, pageHigh, flags);
+    else keep(this.words, at, page, pageHigh, flags, bits);
+  }
+
+  fill(space: number, low: number, high: number, page: number, pageHigh: number, flags: number): void {
+    const bits = sizeOf(flags);
+    let first = low;
+    let second = high;
+    if (bits !== 0) {
+      if (bits > 31) this.#largeSizes |= 1 << (bits - 32);
+      else this.#sizes |= 1 << bits;
+      first = prefixLow(low, high, bits);
+      second = tagHigh(high, bits);
     }
-    fill(words, at, first, second, space, page, flags);
+    const words = this.words;
+    const set = this.#setOf(space, first);
+    const way = this.#next[set] as number; // the set is masked
+    this.#next[set] = way + 1 === this.#ways ? 0 : way + 1;
+    const at = (set * this.#ways + way) * ENTRY_WORDS;
+    words[at + TAG_LOW] = first;
+    words[at + TAG_HIGH] = second;
+    words[at + SPACE] = space;
+    keep(words, at, page, pageHigh, flags, bits);
   }
 
   invalidatePages(space: number, low: number, high: number, mask: number): void {
-    if (mask === 0) {
-      for (let at = this.lookup(space, low, high); at >= 0; at = this.lookup(space, low, high)) this.words[at + SPACE] = 0;
-      return;
-    }
-    for (let at = 0; at < this.words.length; at += ENTRY_WORDS) if (this.words[at + SPACE] === space && overlaps(this.words, at, low, high, mask)) this.words[at + SPACE] = 0;
+    if (mask !== 0) this.#invalidateRange(space, low, high, mask);
+    else for (let at = this.lookup(space, low, high); at >= 0; at = this.lookup(space, low, high)) this.words[at + SPACE] = 0;
+  }
+
+  #invalidateRange(space: number, low: number, high: number, mask: number): void {
+    const { words } = this;
+    for (let at = 0; at < words.length; at += ENTRY_WORDS) if (words[at + SPACE] === space && overlaps(words, at, low, high, mask)) words[at + SPACE] = 0;
   }
 
   #lookupLarge(space: number, low: number, high: number): number {
@@ -122,13 +144,16 @@ export class Iotlb implements TranslationCache {
   }
 }
 
-const fill = (words: Int32Array, at: number, first: number, second: number, space: number, page: number, flags: number): void => {
-  words[at + TAG_LOW] = first;
-  words[at + TAG_HIGH] = second;
-  words[at + SPACE] = space;
-  words[at + PAGE] = page;
-  words[at + FLAGS] = flags;
-  words[at + PAGE_HIGH] = page > 0x7fff_ffff ? Math.floor(page / 0x1_0000_0000) : 0;
+/** log2 of the pages that an entry covers. */
+const sizeOf = (flags: number): number => ((flags >>> SHIFT_SHIFT) & 63) - 12;
+
+/** What an entry says of its 2^`bits` pages: the first of them, and the flags. */
+const keep = (words: Int32Array, at: number, page: number, pageHigh: number, flags: number, bits: number): void => {
+  const low = bits === 0 ? page : bits < 32 ? page & -(1 << bits) : 0;
+  const high = bits < 32 ? pageHigh : pageHigh & -(1 << (bits - 32));
+  words[at + PAGE] = low;
+  words[at + PAGE_HIGH] = high;
+  words[at + FLAGS] = (high | (low >>> 31)) === 0 && bits < 31 ? flags : flags | FAR;
 };
 
 /** Whether the entry at `at` and the 2^mask pages around a page have a page in common. */
@@ -169,8 +194,8 @@ export class UnboundedIotlb implements TranslationCache {
     return -1;
   }
 
-  insert(space: number, low: number, high: number, shift: number, page: number, flags: number): void {
-    const bits = shift - 12;
+  insert(space: number, low: number, high: number, page: number, pageHigh: number, flags: number): void {
+    const bits = sizeOf(flags);
     let sizes = this.#spaces.get(space);
     if (sizes === undefined) {
       this.#dropForgotten();
@@ -181,7 +206,13 @@ export class UnboundedIotlb implements TranslationCache {
     const key = pageAt(low, high, bits);
     const at = entries.get(key) ?? this.#allocate();
     entries.set(key, at);
-    fill(this.words, at, prefixLow(low, high, bits), tagHigh(high, bits), space, page, flags);
+    this.words[at + TAG_LOW] = prefixLow(low, high, bits);
+    this.words[at + TAG_HIGH] = tagHigh(high, bits);
+    keep(this.words, at, page, pageHigh, flags, bits);
+  }
+
+  fill(space: number, low: number, high: number, page: number, pageHigh: number, flags: number): void {
+    this.insert(space, low, high, page, pageHigh, flags);
   }
 
   invalidatePages(space: number, low: number, high: number, mask: number): void {
@@ -220,5 +251,6 @@ export const NO_CACHE: TranslationCache = {
   words: new Int32Array(0),
   lookup: () => -1,
   insert: () => undefined,
+  fill: () => undefined,
   invalidatePages: () => undefined,
 };

@@ -7,10 +7,11 @@ import { highOf } from "./table-memory.ts";
 export interface PagingStructureCache {
   /** The highest level whose tables it keeps. */
   readonly keptLevels: number;
-  /** Found by the last `find`. */
-  table: number;
+  /** Found by the last `find`: the table's page number, bits 31:0 as int32 and those above, so that it never is a double, and the rights. */
+  tableLow: number;
+  tableHigh: number;
   rights: number;
-  /** The lowest level whose table is known for a page, with `table` and `rights` set; 0 when none is. Looks below `levels` only. */
+  /** The lowest level whose table is known for a page, which is then in the fields above; 0 when none is. Looks below `levels` only. */
   find(space: number, low: number, high: number, levels: number): number;
   /** Remembers the table of `level`, 1 to `keptLevels`, for a page. */
   insert(space: number, low: number, high: number, level: number, table: number, rights: number): void;
@@ -34,7 +35,8 @@ const RIGHTS = 5;
 /** 64 entries for each of two levels, direct mapped. */
 export class SmallPagingStructureCache implements PagingStructureCache {
   readonly keptLevels = KEPT_LEVELS;
-  table = 0;
+  tableLow = 0;
+  tableHigh = 0;
   rights = 0;
   readonly #slots = new Int32Array(SLOTS * KEPT_LEVELS * SLOT_WORDS);
 
@@ -45,10 +47,8 @@ export class SmallPagingStructureCache implements PagingStructureCache {
       const tag = tagOf(low, high, level);
       const at = slotOf(space, tag, level);
       if (slots[at] !== space || slots[at + TAG_LOW] !== tag || slots[at + TAG_HIGH] !== high >>> (9 * level)) continue;
-      const first = slots[at + TABLE] as number; // the slot is masked
-      const far = slots[at + TABLE_HIGH] as number;
-      // Two int32: a double here would make every table number behind it one.
-      this.table = far === 0 && first >= 0 ? first : far * 0x1_0000_0000 + (first >>> 0);
+      this.tableLow = slots[at + TABLE] as number; // the slot is masked
+      this.tableHigh = slots[at + TABLE_HIGH] as number;
       this.rights = slots[at + RIGHTS] as number;
       return level;
     }
@@ -68,17 +68,21 @@ export class SmallPagingStructureCache implements PagingStructureCache {
   }
 
   invalidatePages(space: number, low: number, high: number, mask: number): void {
+    if (mask >= 9) this.#forget(space);
+    else for (let level = 1; level <= KEPT_LEVELS; level++) this.#drop(space, low, high, level);
+  }
+
+  #drop(space: number, low: number, high: number, level: number): void {
     const slots = this.#slots;
-    if (mask >= 9) {
-      // Wider than a table of level 1: what one entry would cost is more than it saves.
-      for (let at = 0; at < slots.length; at += SLOT_WORDS) if (slots[at] === space) slots[at] = 0;
-      return;
-    }
-    for (let level = 1; level <= KEPT_LEVELS; level++) {
-      const tag = tagOf(low, high, level);
-      const at = slotOf(space, tag, level);
-      if (slots[at] === space && slots[at + TAG_LOW] === tag && slots[at + TAG_HIGH] === high >>> (9 * level)) slots[at] = 0;
-    }
+    const tag = tagOf(low, high, level);
+    const at = slotOf(space, tag, level);
+    if (slots[at] === space && slots[at + TAG_LOW] === tag && slots[at + TAG_HIGH] === high >>> (9 * level)) slots[at] = 0;
+  }
+
+  /** For what is wider than a table of level 1: single entries would cost more than they save. */
+  #forget(space: number): void {
+    const slots = this.#slots;
+    for (let at = 0; at < slots.length; at += SLOT_WORDS) if (slots[at] === space) slots[at] = 0;
   }
 }
 
@@ -89,7 +93,8 @@ const slotOf = (space: number, tag: number, level: number): number => ((level - 
 /** Keeps every directory entry until it is invalidated. */
 export class UnboundedPagingStructureCache implements PagingStructureCache {
   readonly keptLevels = LEVELS;
-  table = 0;
+  tableLow = 0;
+  tableHigh = 0;
   rights = 0;
   /** By address space, then by level. */
   readonly #spaces = new Map<number, readonly Map<number, { readonly table: number; readonly rights: number }>[]>();
@@ -106,7 +111,8 @@ export class UnboundedPagingStructureCache implements PagingStructureCache {
     for (let level = 1; level < levels; level++) {
       const found = entries[level]?.get(prefixOf(low, high, level));
       if (found === undefined) continue;
-      this.table = found.table;
+      this.tableLow = found.table | 0;
+      this.tableHigh = highOf(found.table);
       this.rights = found.rights;
       return level;
     }
@@ -136,4 +142,4 @@ const pageNumber = (low: number, high: number): number => (low >>> 0) + (high >>
 const prefixOf = (low: number, high: number, level: number): number => Math.floor(pageNumber(low, high) / 2 ** (9 * level));
 
 /** Never remembers anything. */
-export const NO_STRUCTURE_CACHE: PagingStructureCache = { keptLevels: 0, table: 0, rights: 0, find: () => 0, insert: () => undefined, invalidatePages: () => undefined };
+export const NO_STRUCTURE_CACHE: PagingStructureCache = { keptLevels: 0, tableLow: 0, tableHigh: 0, rights: 0, find: () => 0, insert: () => undefined, invalidatePages: () => undefined };

@@ -12,8 +12,15 @@ export interface TableMemory {
 /** Page number from the two words of a 64-bit entry, bits 51:12. Kept a small integer wherever it is one. */
 export const pageIn = (low: number, high: number): number => ((high & 0xf_ffff) < 0x400 ? ((high << 20) | (low >>> 12)) : (high & 0xf_ffff) * 0x10_0000 + (low >>> 12));
 
-/** A page number from bits 31:0, as int32, and those above. Kept a small integer wherever it is one. */
-export const pageOf = (low: number, high: number): number => (high === 0 && low >= 0 ? low : high * 0x1_0000_0000 + (low >>> 0));
+/** The page number of `pageIn` in two words: bits 31:0 as int32, and bits 39:32. */
+export const lowPageIn = (low: number, high: number): number => (high << 20) | (low >>> 12);
+export const highPageIn = (high: number): number => (high >>> 12) & 0xff;
+
+/** Bits of an entry's high word that are 0 where `lowPageIn` is the whole page number and not negative. */
+export const FROM_8_TIB = 0xf_f800;
+
+/** A page number, or an address, from bits 31:0, as int32, and those above. Kept a small integer wherever it is one. */
+export const numberOf = (low: number, high: number): number => (high === 0 && low >= 0 ? low : (high >>> 0) * 0x1_0000_0000 + (low >>> 0));
 
 /** Bits 63:32 of a page number above its low 32 bits. */
 export const highOf = (page: number): number => (page >= 0x1_0000_0000 ? Math.floor(page / 0x1_0000_0000) : 0);

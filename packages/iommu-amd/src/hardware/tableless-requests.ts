@@ -9,7 +9,6 @@ import { WalkFault } from "./walk-fault.ts";
 
 /** First page of the interrupt range, in units of its 256 pages. */
 export const INTERRUPT_RANGE = 0xfee;
-const EVERYTHING = Access.Read | Access.Write | Access.Execute;
 
 /** Requests that something else than a page table decides. */
 export class TablelessRequests {
@@ -99,7 +98,8 @@ export class TablelessRequests {
       return true;
     }
     if (explain !== undefined) explainRule(explain, "MARC aperture", "An address in an aperture is relocated", 'AMD-Vi §3.4 "MARC Aperture Registers"', "translated");
-    answer(out, this.#ranges.relocated(aperture, request.page), 12, rights, entry.allowed, false);
+    out.page = this.#ranges.relocated(aperture, request.page);
+    answer(out, 12, rights, entry.allowed, false);
     return true;
   }
 
@@ -115,6 +115,6 @@ export class TablelessRequests {
       return;
     }
     if (explain !== undefined) explainRule(explain, "device table entry", "Mode 0: the address is the host-physical address", "AMD-Vi §2.2.2", "untranslated");
-    answer(out, request.page, 12, EVERYTHING, entry.allowed, entry.forceCoherent);
+    passUntranslated(out, request.page, entry.allowed, entry.forceCoherent);
   }
 }

@@ -1,4 +1,4 @@
-import { Access, AddressType, Completion, MemoryType, NO_PASID, type CachePolicy, type ExplanationSink, type Translation, type TranslationRequest } from "@iommu-lab/pci-bus";
+import { Access, AddressType, NO_PASID, type CachePolicy, type ExplanationSink, type Translation, type TranslationRequest } from "@iommu-lab/pci-bus";
 import { AddressSpaceIds, NO_TAG } from "./address-space-ids.ts";
 import { answer } from "./answers.ts";
 import type { AmdCapabilities } from "./capabilities.ts";
@@ -8,12 +8,12 @@ import { DeviceTable } from "./device-table.ts";
 import { explainRule } from "./explain.ts";
 import { GuestWalker, type GuestControl } from "./guest-walker.ts";
 import { HIGH_FORCE_COHERENT, HIGH_UNTRANSLATED_ONLY, HostWalker } from "./host-walker.ts";
-import { CLEAN, FAULT_SHIFT, FLAGS, FORCE_COHERENT, Iotlb, NO_CACHE, PAGE, PAGE_HIGH, SHIFT_SHIFT, SUPERVISOR_SHIFT, UnboundedIotlb, UNTRANSLATED_ONLY, USER_RIGHTS, type TranslationCache } from "./iotlb.ts";
+import { CLEAN, CLEAN_SHIFT, FAR, FAULT_SHIFT, FLAGS, FORCE_COHERENT, Iotlb, NO_CACHE, PAGE, PAGE_HIGH, SHIFT_SHIFT, SUPERVISOR_SHIFT, UnboundedIotlb, UNTRANSLATED_ONLY, USER_RIGHTS, type TranslationCache } from "./iotlb.ts";
 import { NO_STRUCTURE_CACHE, SmallPagingStructureCache, UnboundedPagingStructureCache, type PagingStructureCache } from "./paging-structure-cache.ts";
 import { PassedRanges } from "./passed-ranges.ts";
 import { RequestFaults, type FaultPort } from "./request-faults.ts";
 import { isHyperTransportRange, RequestType, TranslationType } from "./special-addresses.ts";
-import type { TableMemory } from "./table-memory.ts";
+import { numberOf, type TableMemory } from "./table-memory.ts";
 import { INTERRUPT_RANGE, TablelessRequests } from "./tableless-requests.ts";
 import { WalkFault } from "./walk-fault.ts";
 
@@ -38,9 +38,11 @@ export class Translator {
   readonly tableless: TablelessRequests;
   /** Domain of the last request's device; -1 when it had no entry. */
   domain = -1;
-  requests = 0;
-  lookups = 0;
   misses = 0;
+  /** Requests like their device's one before, and the other ones; of these those that looked into the IOTLB. */
+  #repeated = 0;
+  #others = 0;
+  #otherLookups = 0;
   readonly #cache: TranslationCache;
   readonly #structures: PagingStructureCache;
   readonly #host: HostWalker;
@@ -75,6 +77,18 @@ export class Translator {
     return this.#enabled;
   }
 
+  get requests(): number {
+    return this.#others + this.#repeated;
+  }
+  /** Requests that looked into the IOTLB. */
+  get lookups(): number {
+    return this.#otherLookups + this.#repeated;
+  }
+  /** Device table entries found in their cache. */
+  get deviceEntryHits(): number {
+    return this.devices.hits + this.#repeated;
+  }
+
   /** Host and guest table entries read. */
   get hostReads(): number {
     return this.#host.reads;
@@ -91,8 +105,8 @@ export class Translator {
 
   /** Translates one page and fills in `out`. AMD-Vi §2.1.3, §2.2.2. */
   translate(request: Readonly<TranslationRequest>, out: Translation, explain?: ExplanationSink): void {
-    this.requests++;
-    if (explain === undefined && this.#again(request, out)) return;
+    if (explain === undefined && request.addressType === AddressType.Untranslated && this.#again(request, out)) return;
+    this.#others++;
     this.#translate(request, out, explain);
   }
 
@@ -137,49 +151,40 @@ export class Translator {
   }
 
   /**
-   * A device's request like the one before it, to read or write: its entry, and what the registers say, are as they were then,
+   * A device's untranslated request like the one before it, to read or write: its entry, and what the registers say, are as they were then,
    * so that only the page is to be judged. False when there is more to it.
    */
   #again(request: Readonly<TranslationRequest>, out: Translation): boolean {
-    const entry = this.devices.slotOf(request.requester);
-    if (entry?.recentEpoch !== this.spaces.epoch || entry.recentPasid !== request.pasid) return false;
     const { page, access } = request;
+    const entry = this.devices.slotOf(request.requester);
+    if (entry?.recentEpoch !== this.spaces.epoch || entry.recentPasid !== request.pasid || access === 0) return false;
     const low = page | 0;
     const high = page >= 0x1_0000_0000 ? Math.floor(page / 0x1_0000_0000) | 0 : 0;
-    if (request.addressType !== AddressType.Untranslated || access === 0 || (access & ~entry.rights) !== 0 || (high === 0 && (low >>> 8 === INTERRUPT_RANGE || isHyperTransportRange(low, 0)))) return false;
-    const cache = this.#cache;
-    const at = cache.lookup(entry.recentSpace, low, high);
-    if (at < 0) {
-      this.#count(entry);
-      this.misses++;
-      if (entry.recentGuest) this.#walkGuest(request, out, entry, low, high, access, entry.guestPasid, false);
-      else this.#walkHost(request, out, entry, low, high, access);
-      return true;
-    }
-    const { words } = cache;
+    if (high === 0 && isSpecial(low)) return false;
+    const at = this.#cache.lookup(entry.recentSpace, low, high);
+    if (at < 0) return this.#missAgain(request, out, entry, low, high);
+    const { words } = this.#cache;
     const flags = words[at + FLAGS] as number; // at is of an entry
     // An entry that says "not present" has no rights, and a clean one must be walked again before a write.
-    if ((access & ~flags) !== 0 || ((flags & CLEAN) !== 0 && (access & Access.Write) !== 0)) return false;
+    if ((access & ~(flags & entry.rights)) !== 0 || (flags & (FAR | ((access & Access.Write) << CLEAN_SHIFT))) !== 0) return false;
+    this.#repeated++;
+    this.domain = entry.domain;
     const shift = (flags >>> SHIFT_SHIFT) & 63;
-    const first = words[at + PAGE] as number;
-    if (first < 0 || words[at + PAGE_HIGH] !== 0 || shift > 42) return false;
-    this.#count(entry);
-    out.page = first + (low & ((1 << (shift - 12)) - 1));
-    out.pageShift = shift;
-    out.permissions = flags & USER_RIGHTS & entry.allowed;
-    out.global = false;
-    out.memoryType = MemoryType.WriteBack;
-    out.snoop = (flags & FORCE_COHERENT) !== 0;
-    out.fault = 0;
-    out.recorded = false;
-    out.completion = Completion.Successful;
+    out.page = (words[at + PAGE] as number) + (low & ((1 << (shift - 12)) - 1));
+    answer(out, shift, flags & USER_RIGHTS, entry.allowed, (flags & FORCE_COHERENT) !== 0);
     return true;
   }
 
-  #count(entry: DeviceEntry): void {
-    this.devices.hits++;
-    this.lookups++;
+  /** The same for a page that is not in the IOTLB. */
+  #missAgain(request: Readonly<TranslationRequest>, out: Translation, entry: DeviceEntry, low: number, high: number): boolean {
+    const { access } = request;
+    if ((access & ~entry.rights) !== 0) return false;
+    this.#repeated++;
+    this.misses++;
     this.domain = entry.domain;
+    if (entry.recentGuest) this.#walkGuest(request, out, entry, low, high, access, entry.guestPasid, false, false);
+    else this.#walkHost(request, out, entry, low, high, access, false);
+    return true;
   }
 
   /** Whether a device may send page requests, as its entry says; undefined when it has none that is valid. */
@@ -247,29 +252,30 @@ export class Translator {
     }
     if (entry.epoch !== this.spaces.epoch) this.#tag(entry);
     this.#remember(entry, NO_PASID, entry.hostSpace, false);
-    this.lookups++;
+    this.#otherLookups++;
     const at = this.#cache.lookup(entry.hostSpace, low, high);
     if (at >= 0 && this.#hit(request, out, entry, at, low, high, access, false, NO_PASID, explain)) return;
     this.misses++;
-    this.#walkHost(request, out, entry, low, high, access, explain);
+    this.#walkHost(request, out, entry, low, high, access, at >= 0, explain);
   }
 
-  #walkHost(request: Readonly<TranslationRequest>, out: Translation, entry: DeviceEntry, low: number, high: number, access: Access, explain?: ExplanationSink): void {
+  /** @param found the IOTLB has an entry for the page, which did not settle it */
+  #walkHost(request: Readonly<TranslationRequest>, out: Translation, entry: DeviceEntry, low: number, high: number, access: Access, found: boolean, explain?: ExplanationSink): void {
     const translating = request.addressType === AddressType.TranslationRequest;
     const host = this.#host;
     const kind = host.walk(entry, low, high, translating ? 0 : access, (access & Access.Write) !== 0, explain);
     if (kind !== WalkFault.None) {
-      if (kind === WalkFault.Unreadable) this.faults.unreadable(request, out, entry, host, NO_PASID);
-      else {
-        if (this.#keepFaults && kind === WalkFault.NotPresent) this.#cache.insert(entry.hostSpace, low, high, 12, 0, kind << FAULT_SHIFT);
-        this.faults.page(request, out, entry, kind, NO_PASID);
-      }
+      this.#hostFault(request, out, entry, low, high, kind);
       return;
     }
     const { rights, shift } = host;
     const flags = rights | (rights << SUPERVISOR_SHIFT) | (host.clean ? CLEAN : 0) | leafFlags(host.leaf) | (shift << SHIFT_SHIFT);
-    if (entry.hostSpace !== 0) this.#cache.insert(entry.hostSpace, low, high, shift, shift === 12 ? host.page : host.page - insidePage(low, high, shift - 12), flags);
-    answer(out, host.page, shift, translating ? shownTo(access, rights, flags) : rights, entry.allowed, (flags & FORCE_COHERENT) !== 0);
+    if (entry.hostSpace !== 0) {
+      if (found) this.#cache.insert(entry.hostSpace, low, high, host.pageLow, host.pageHigh, flags);
+      else this.#cache.fill(entry.hostSpace, low, high, host.pageLow, host.pageHigh, flags);
+    }
+    out.page = numberOf(host.pageLow, host.pageHigh);
+    answer(out, shift, translating ? shownTo(access, rights, flags) : rights, entry.allowed, (flags & FORCE_COHERENT) !== 0);
   }
 
   #throughGuest(request: Readonly<TranslationRequest>, out: Translation, entry: DeviceEntry, low: number, high: number, access: Access, pasid: number, explain?: ExplanationSink): void {
@@ -277,31 +283,53 @@ export class Translator {
     if (entry.guestPasid !== pasid) this.#tagGuest(entry, pasid);
     this.#remember(entry, request.pasid, entry.guestSpace, true);
     const privileged = (request.access & Access.Privileged) !== 0;
-    this.lookups++;
+    this.#otherLookups++;
     const at = this.#cache.lookup(entry.guestSpace, low, high);
     if (at >= 0 && this.#hit(request, out, entry, at, low, high, access, privileged, pasid, explain)) return;
     this.misses++;
-    this.#walkGuest(request, out, entry, low, high, access, pasid, privileged, explain);
+    this.#walkGuest(request, out, entry, low, high, access, pasid, privileged, at >= 0, explain);
   }
 
-  #walkGuest(request: Readonly<TranslationRequest>, out: Translation, entry: DeviceEntry, low: number, high: number, access: Access, pasid: number, privileged: boolean, explain?: ExplanationSink): void {
+  #walkGuest(request: Readonly<TranslationRequest>, out: Translation, entry: DeviceEntry, low: number, high: number, access: Access, pasid: number, privileged: boolean, found: boolean, explain?: ExplanationSink): void {
     const translating = request.addressType === AddressType.TranslationRequest;
     const guest = this.#guest;
     const kind = guest.walk(entry, pasid, low, high, translating ? 0 : access, privileged, (access & Access.Write) !== 0, explain);
     if (kind !== WalkFault.None) {
-      if (kind === WalkFault.Unreadable) this.faults.unreadable(request, out, entry, guest, guest.nestedFault ? NO_PASID : pasid);
-      else if (guest.nestedFault) this.faults.nested(request, out, entry, kind, guest);
-      else {
-        if (this.#keepFaults && kind === WalkFault.NotPresent) this.#cache.insert(entry.guestSpace, low, high, 12, 0, kind << FAULT_SHIFT);
-        this.faults.page(request, out, entry, kind, pasid);
-      }
+      this.#guestFault(request, out, entry, low, high, kind, pasid);
       return;
     }
     const { shift, userRights, supervisorRights } = guest;
     const rights = privileged ? supervisorRights : userRights;
     const flags = userRights | (supervisorRights << SUPERVISOR_SHIFT) | (guest.clean ? CLEAN : 0) | leafFlags(guest.hostLeaf) | (shift << SHIFT_SHIFT);
-    if (entry.guestSpace !== 0) this.#cache.insert(entry.guestSpace, low, high, shift, shift === 12 ? guest.page : guest.page - insidePage(low, high, shift - 12), flags);
-    answer(out, guest.page, shift, translating ? shownTo(access, rights, flags) : rights, entry.allowed, (flags & FORCE_COHERENT) !== 0);
+    if (entry.guestSpace !== 0) {
+      if (found) this.#cache.insert(entry.guestSpace, low, high, guest.pageLow, guest.pageHigh, flags);
+      else this.#cache.fill(entry.guestSpace, low, high, guest.pageLow, guest.pageHigh, flags);
+    }
+    out.page = numberOf(guest.pageLow, guest.pageHigh);
+    answer(out, shift, translating ? shownTo(access, rights, flags) : rights, entry.allowed, (flags & FORCE_COHERENT) !== 0);
+  }
+
+  #hostFault(request: Readonly<TranslationRequest>, out: Translation, entry: DeviceEntry, low: number, high: number, kind: number): void {
+    if (kind === WalkFault.Unreadable) {
+      this.faults.unreadable(request, out, entry, this.#host, NO_PASID);
+      return;
+    }
+    this.#keepFault(entry.hostSpace, low, high, kind);
+    this.faults.page(request, out, entry, kind, NO_PASID);
+  }
+
+  #guestFault(request: Readonly<TranslationRequest>, out: Translation, entry: DeviceEntry, low: number, high: number, kind: number, pasid: number): void {
+    const guest = this.#guest;
+    if (kind === WalkFault.Unreadable) this.faults.unreadable(request, out, entry, guest, guest.nestedFault ? NO_PASID : pasid);
+    else if (guest.nestedFault) this.faults.nested(request, out, entry, kind, guest);
+    else {
+      this.#keepFault(entry.guestSpace, low, high, kind);
+      this.faults.page(request, out, entry, kind, pasid);
+    }
+  }
+
+  #keepFault(space: number, low: number, high: number, kind: number): void {
+    if (this.#keepFaults && kind === WalkFault.NotPresent) this.#cache.insert(space, low, high, 0, 0, (kind << FAULT_SHIFT) | (12 << SHIFT_SHIFT));
   }
 
   #tag(entry: DeviceEntry): void {
@@ -344,18 +372,20 @@ export class Translator {
       return true;
     }
     const shift = (flags >>> SHIFT_SHIFT) & 63;
-    const first = words[at + PAGE] as number;
-    const far = words[at + PAGE_HIGH] as number;
-    const base = far === 0 && first >= 0 ? first : far * 0x1_0000_0000 + (first >>> 0);
+    const base = numberOf(words[at + PAGE] as number, words[at + PAGE_HIGH] as number);
     const page = shift === 12 ? base : base + insidePage(low, high, shift - 12);
     if (explain !== undefined) explain.step({ structure: "IOTLB", rule: "A cached translation is used without reading memory", section: "AMD-Vi §2.4.3", outcome: "hit", fields: { page, pageShift: shift, rights, domain: entry.domain } });
-    answer(out, page, shift, translating ? translatedRights(rights, flags) : rights, entry.allowed, (flags & FORCE_COHERENT) !== 0);
+    out.page = page;
+    answer(out, shift, translating ? translatedRights(rights, flags) : rights, entry.allowed, (flags & FORCE_COHERENT) !== 0);
     return true;
   }
 }
 
+/** Whether a page below 2^32 is in the interrupt range or in those of HyperTransport. */
+const isSpecial = (low: number): boolean => low >>> 8 === INTERRUPT_RANGE || isHyperTransportRange(low, 0);
+
 /** Page number inside a page of 2^bits pages. */
-const insidePage = (low: number, high: number, bits: number): number => (bits < 32 ? (low & (2 ** bits - 1)) >>> 0 : (low >>> 0) + (high & (2 ** (bits - 32) - 1)) * 0x1_0000_0000);
+const insidePage = (low: number, high: number, bits: number): number => (bits < 32 ? low & (2 ** bits - 1) : (low >>> 0) + (high & (2 ** (bits - 32) - 1)) * 0x1_0000_0000);
 
 /** FC and U of a host leaf's high word, as the IOTLB keeps them. */
 const leafFlags = (high: number): number => ((high & HIGH_FORCE_COHERENT) !== 0 ? FORCE_COHERENT : 0) | ((high & HIGH_UNTRANSLATED_ONLY) !== 0 ? UNTRANSLATED_ONLY : 0);

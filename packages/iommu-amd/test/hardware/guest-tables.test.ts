@@ -346,3 +346,24 @@ describe("nested translation (AMD-Vi §2.2.3)", () => {
     expect(rig.iommu.totals.hostTableReads).toBe(hostTableReads);
   });
 });
+
+describe("what a guest walk reads and remembers (AMD-Vi §2.2.3, §2.4.3)", () => {
+  test.each([
+    ["plain", 1],
+    ["with accessed and dirty bits to set", 0],
+  ])("%s: every entry once, and of a neighbour the last one alone", (_what, bit) => {
+    for (const caches of ["realistic", "adversarial"] as const) {
+      const rig = guestRig({ caches });
+      for (const i of [0, 1]) {
+        const entries = rig.mapGuest(rig.guest, PAGE + i, TARGET + i, { leaf: { A: bit, D: bit } });
+        if (bit === 1) for (const at of entries) rig.memory.write32(at, rig.memory.read32(at) | (1 << 5));
+      }
+      const reads = [0, 1].map((i) => {
+        expect(rig.translate(PAGE + i, { pasid: PASID, access: Write }).page).toBe(TARGET + i);
+        return rig.iommu.totals.guestTableReads;
+      });
+      // The GCR3 entry and four levels.
+      expect(reads).toEqual([5, 6]);
+    }
+  });
+});

@@ -46,11 +46,14 @@ const translating = (rig: Rig, pageAt: (i: number) => number, fault: number, cha
   };
 };
 
-const mapped = (): Rig => {
+const mapped = (host = 0x2_0000): Rig => {
   const rig = hostRig();
-  for (let page = 0; page < PAGES; page++) rig.mapHost(rig.table, page, 0x2_0000 + page);
+  for (let page = 0; page < PAGES; page++) rig.mapHost(rig.table, page, host + page);
   return rig;
 };
+/** The first of host pages past int32, and of such past 32 bits. */
+const PAST_INT32 = 2 ** 31 + 5;
+const PAST_32_BITS = 2 ** 33 + 2 ** 31 + 7;
 const mappedGuest = (nested: boolean): Rig => {
   const rig = guestRig({ nested });
   for (let page = 0; page < PAGES; page++) rig.mapGuest(rig.guest, page, 0x2_0000 + page, { leaf: { A: 1, D: 1 } });
@@ -91,6 +94,10 @@ describe("the translation and remapping paths allocate nothing", () => {
   test.each([
     ["IOTLB hits", () => translating(mapped(), (i) => i % 64, 0)],
     ["walks", () => translating(mapped(), (i) => (i * 7919) % PAGES, 0)],
+    ["IOTLB hits of host pages past int32", () => translating(mapped(PAST_INT32), (i) => i % 64, 0)],
+    ["walks to host pages past int32", () => translating(mapped(PAST_INT32), (i) => (i * 7919) % PAGES, 0)],
+    ["IOTLB hits of host pages past 32 bits", () => translating(mapped(PAST_32_BITS), (i) => i % 64, 0)],
+    ["walks to host pages past 32 bits", () => translating(mapped(PAST_32_BITS), (i) => (i * 7919) % PAGES, 0)],
     ["page faults", () => translating(mapped(), (i) => PAGES + (i % 64), 2)],
     ["translation requests", () => translating(hostRig({ device: { I: 1 } }), (i) => i % 64, 0, { addressType: AddressType.TranslationRequest })],
     ["guest walks", () => translating(mappedGuest(false), (i) => (i * 7919) % PAGES, 0, { pasid: PASID })],

@@ -288,6 +288,34 @@ describe("what a leaf says beside its address (AMD-Vi §2.2.3)", () => {
   });
 });
 
+describe("what a walk reads and remembers (AMD-Vi §2.2.3, §2.4.3)", () => {
+  /** Two pages of one last table, whose level 3 index is 0, so that level 3 may be left out. */
+  const NEIGHBOURS = [5, 6] as const;
+  test.each([
+    ["plain", { HAD: 0 }, [4, 3, 2, 1]],
+    ["with accessed bits to set", { HAD: 1 }, [4, 3, 2, 1]],
+    ["with dirty bits to set", { HAD: 3 }, [4, 3, 2, 1]],
+    ["past a level that is left out", { HAD: 0 }, [4, 2, 1]],
+  ])("%s: every entry once, and of a neighbour the last one alone", (_what, device, steps) => {
+    for (const caches of ["realistic", "adversarial"] as const) {
+      const rig = hostRig({ caches, device });
+      for (const [i, page] of NEIGHBOURS.entries()) rig.mapHost(rig.table, page, HOST + i, { steps });
+      const reads = NEIGHBOURS.map((page, i) => {
+        expect(rig.translate(page, { access: Write }).page).toBe(HOST + i);
+        return rig.iommu.totals.hostTableReads;
+      });
+      expect(reads).toEqual([steps.length, steps.length + 1]);
+    }
+  });
+  test("every entry once where only a lower one's accessed bit is to be set", () => {
+    const rig = hostRig({ device: { HAD: 1 } });
+    const entries = rig.mapHost(rig.table, PAGE, HOST);
+    for (const at of entries.slice(0, 2)) rig.memory.write32(at, rig.memory.read32(at) | (1 << 5));
+    expect(rig.translate(PAGE).page).toBe(HOST);
+    expect(rig.iommu.totals.hostTableReads).toBe(4);
+  });
+});
+
 describe("accessed and dirty bits of the host (AMD-Vi §2.2.3, DTE.HAD)", () => {
   const flags = (rig: Rig, entries: readonly number[]): string => entries.map((at) => ((rig.memory.read32(at) >>> 5) & 3).toString()).join("");
   test.each([

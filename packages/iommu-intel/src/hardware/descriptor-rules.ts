@@ -18,13 +18,15 @@ for (const [type, { reserved }] of Object.entries(DESCRIPTORS)) RESERVED.set(res
  * Model: a unit with scalable mode takes the descriptors of scalable mode in legacy mode too, as QEMU's does.
  */
 export class DescriptorRules {
-  readonly #capabilities: VtdCapabilities;
+  /** The largest address mask of a page-selective IOTLB invalidation; -1 where there is none. */
+  readonly #largestMask: number;
+  readonly #pageRequestDrain: boolean;
   /** 1 for every {bits 11:9, bits 3:0} that is a type the unit has. */
   readonly #types = new Uint8Array(128);
 
-  constructor(capabilities: VtdCapabilities) {
-    this.#capabilities = capabilities;
-    const { ecap } = capabilities;
+  constructor({ cap, ecap }: VtdCapabilities) {
+    this.#largestMask = cap.PSI ? cap.MAMV : -1;
+    this.#pageRequestDrain = ecap.PDS === 1;
     this.#types.fill(1, 1, (ecap.SMTS || ecap.ADMS ? DescriptorType.PageGroupResponse : DescriptorType.Wait) + 1);
     if (!ecap.DT) this.#types[DescriptorType.DeviceTlb] = this.#types[DescriptorType.PasidDeviceTlb] = 0;
     if (!ecap.IR) this.#types[DescriptorType.InterruptEntries] = 0;
@@ -33,40 +35,31 @@ export class DescriptorRules {
 
   /** @param words the queue's words; @param at the descriptor's first; @param wide 256 bits */
   check(words: Uint32Array, at: number, wide: boolean): number {
-    const first = words[at] as number; // the caller has found the descriptor in memory
+    const first = (words[at] as number) | 0; // the caller has found the descriptor in memory
     const type = (first & 15) | ((first >>> 5) & 0x70);
     if (this.#types[type] === 0) return QueueError.Type;
     const rule = 4 * type;
-    if ((first & (RESERVED[rule] as number)) !== 0 || ((words[at + 1] as number) & (RESERVED[rule + 1] as number)) !== 0 || ((words[at + 2] as number) & (RESERVED[rule + 2] as number)) !== 0 || ((words[at + 3] as number) & (RESERVED[rule + 3] as number)) !== 0) return QueueError.Reserved;
+    if (((first & (RESERVED[rule] as number)) | ((words[at + 1] as number) & (RESERVED[rule + 1] as number)) | ((words[at + 2] as number) & (RESERVED[rule + 2] as number)) | ((words[at + 3] as number) & (RESERVED[rule + 3] as number))) !== 0) return QueueError.Reserved;
     if (wide) for (let i = 4; i < 8; i++) if (words[at + i] !== 0) return QueueError.Reserved;
-    return this.#checkValues(type, words, at);
+    const granularity = (first >>> 4) & 3;
+    const wrong = type === DescriptorType.Iotlb ? granularity === 0 || (granularity === 3 && ((words[at + 2] as number) & 63) > this.#largestMask) : this.#isWrong(type, first, granularity);
+    return wrong ? QueueError.Reserved : QueueError.None;
   }
 
-  #checkValues(type: number, words: Uint32Array, at: number): number {
-    const first = words[at] as number; // as in check
-    const { cap, ecap } = this.#capabilities;
-    const granularity = (first >>> 4) & 3;
-    const mask = (words[at + 2] as number) & 63;
-    let wrong = false;
+  /** Values of the other descriptors. */
+  #isWrong(type: number, first: number, granularity: number): boolean {
     switch (type) {
       case DescriptorType.Context:
-        wrong = granularity === 0;
-        break;
-      case DescriptorType.Iotlb:
-        wrong = granularity === 0 || (granularity === 3 && (!cap.PSI || mask > cap.MAMV));
-        break;
+        return granularity === 0;
       // Model: IM beyond MHMV is software's mistake that hardware need not find; it invalidates as much as it says.
       case DescriptorType.Wait:
-        wrong = (first & PD) !== 0 && !ecap.PDS;
-        break;
+        return (first & PD) !== 0 && !this.#pageRequestDrain;
       case DescriptorType.PasidIotlb:
-        wrong = granularity < 2;
-        break;
+        return granularity < 2;
       case DescriptorType.PasidCache:
-        wrong = granularity === 2;
-        break;
+        return granularity === 2;
       default:
+        return false;
     }
-    return wrong ? QueueError.Reserved : QueueError.None;
   }
 }

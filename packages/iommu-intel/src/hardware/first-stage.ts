@@ -4,7 +4,7 @@ import type { VtdCapabilities } from "./capabilities.ts";
 import { explainStructure } from "./explain.ts";
 import type { PagingStructureCache } from "./paging-structure-cache.ts";
 import { indexAt, INTERRUPT_FIRST_PAGE, INTERRUPT_LAST_PAGE, reservedAbove, type SecondStage, type SecondStageWalker } from "./second-stage.ts";
-import { FROM_8_TIB, highOf, highPageIn, lowPageIn, pageIn, pageOf, type TableMemory } from "./table-memory.ts";
+import { FROM_8_TIB, highOf, highPageIn, lowPageIn, pageIn, numberOf, type TableMemory } from "./table-memory.ts";
 import { SECOND_STAGE_REASON, WalkFault } from "./walk-fault.ts";
 
 const PRESENT = 1;
@@ -111,7 +111,7 @@ export class FirstStageWalker {
     const start = this.#structures.find(space, low, high, levels);
     if (start !== 0) {
       level = start;
-      this.#hostTable = pageOf(this.#structures.tableLow, this.#structures.tableHigh);
+      this.#hostTable = numberOf(this.#structures.tableLow, this.#structures.tableHigh);
       gathered = this.#structures.rights & (WRITABLE | USER);
       executable = (this.#structures.rights & 1) !== 0;
       this.#guestKnown = false;

@@ -6,7 +6,7 @@ import { DescriptorRules, DescriptorType, QueueError } from "./descriptor-rules.
 import type { EventInterrupt } from "./event-interrupt.ts";
 import type { FaultRecording } from "./fault-recording.ts";
 import { Granularity, type Invalidation } from "./invalidation.ts";
-import { pageIn, type TableMemory } from "./table-memory.ts";
+import { numberOf, pageIn, type TableMemory } from "./table-memory.ts";
 import { TranslationTableMode } from "./translator.ts";
 import type { UnitRegisters } from "./unit-registers.ts";
 
@@ -64,6 +64,8 @@ export class InvalidationQueue {
   /** Byte offset of the head. */
   #head = 0;
   #issued = 0;
+  /** Somebody who will never answer; told once nothing more can be fetched. */
+  #silent: number | undefined;
   readonly #outstanding = new Map<number, number>();
   #waits: PendingWait[] = [];
   #fenced = false;
@@ -104,6 +106,7 @@ export class InvalidationQueue {
       if (!this.#isReady() || !this.#processTo(this.#ports.registers.stored(IQT_REG.offset) & TAIL)) break;
     }
     this.#running = false;
+    if (this.#silent !== undefined) this.#timedOut(this.#silent);
   }
 
   #isReady(): boolean {
@@ -157,22 +160,26 @@ export class InvalidationQueue {
     return going;
   }
 
-  /** Does one descriptor; false when no further one may be fetched now. @param next the head after it */
+  /** Does one descriptor; false when no further one may be fetched now. Most invalidate the IOTLB: the other ones are out of their way. @param next the head after it */
   #execute(words: Uint32Array, at: number, next: number): boolean {
-    const { invalidation } = this.#ports;
-    const w0 = words[at] as number; // the descriptor was checked
-    const w1 = words[at + 1] as number;
-    const w2 = words[at + 2] as number;
-    const w3 = words[at + 3] as number;
+    const w0 = (words[at] as number) | 0; // the descriptor was checked
+    const w1 = (words[at + 1] as number) | 0;
+    const w2 = (words[at + 2] as number) | 0;
+    const w3 = (words[at + 3] as number) | 0;
+    const type = (w0 & 15) | ((w0 >>> 5) & 0x70);
+    if (type !== DescriptorType.Iotlb) return this.#executeOther(type, w0, w1, w2, w3, next);
     // Page number of an address field: bits 63:12 of the second quad.
+    this.#ports.invalidation.iotlb((w0 >>> 4) & 3, w0 >>> 16, (w2 >>> 12) | (w3 << 20), w3 >>> 12, w2 & 63, (w2 & 64) !== 0);
+    return true;
+  }
+
+  #executeOther(type: number, w0: number, w1: number, w2: number, w3: number, next: number): boolean {
+    const { invalidation } = this.#ports;
     const low = (w2 >>> 12) | (w3 << 20);
     const high = w3 >>> 12;
-    switch ((w0 & 15) | ((w0 >>> 5) & 0x70)) {
+    switch (type) {
       case DescriptorType.Context:
         invalidation.context((w0 >>> 4) & 3, w0 >>> 16, w1 & 0xffff, (w1 >>> 16) & 3);
-        return true;
-      case DescriptorType.Iotlb:
-        invalidation.iotlb((w0 >>> 4) & 3, w0 >>> 16, low, high, w2 & 63, (w2 & 64) !== 0);
         return true;
       case DescriptorType.InterruptEntries:
         invalidation.interruptEntries((w0 & 16) !== 0, w1 & 0xffff, w0 >>> 27);
@@ -185,10 +192,10 @@ export class InvalidationQueue {
         return true;
       case DescriptorType.DeviceTlb:
         this.#toDevice(w1 & 0xffff, { pasid: NO_PASID, ...rangeOf(low, high, (w2 & 1) !== 0), global: false }, next);
-        return this.#mayGoOn();
+        return true;
       case DescriptorType.PasidDeviceTlb:
         this.#toDevice(w0 >>> 16, { pasid: w1 & 0xf_ffff, ...rangeOf(low, high, (w2 & (1 << 11)) !== 0), global: (w2 & 1) !== 0 }, next);
-        return this.#mayGoOn();
+        return true;
       case DescriptorType.PageGroupResponse:
         this.#respond(w0, w1, w2);
         return true;
@@ -197,11 +204,6 @@ export class InvalidationQueue {
         this.#complete(w0, w1, w2, w3);
         return true;
     }
-  }
-
-  #mayGoOn(): boolean {
-    const { registers } = this.#ports;
-    return registers.get("FSTS_REG", "ITE") === 0;
   }
 
   #respond(w0: number, w1: number, w2: number): void {
@@ -215,14 +217,22 @@ export class InvalidationQueue {
     const number = ++this.#issued;
     const generation = this.#generation;
     this.#outstanding.set(number, source);
+    let sending = true;
     const complete = (outcome: "completed" | "timed-out"): void => {
-      if (generation !== this.#generation || !this.#outstanding.delete(number)) return;
+      if (generation !== this.#generation || !this.#outstanding.has(number)) return;
+      if (outcome === "timed-out" && sending) {
+        // That nobody is there is known at once here; hardware learns it by waiting, and fetches on meanwhile.
+        this.#silent ??= source;
+        return;
+      }
+      this.#outstanding.delete(number);
       if (outcome === "timed-out") this.#timedOut(source);
       else this.#finishWaits();
       this.process();
     };
     if (this.downstream === undefined) complete("timed-out");
     else this.downstream.invalidateDeviceTlb(source, invalidation, this.#ports.deviceTlbTimeout, complete);
+    sending = false;
   }
 
   /** ITE: waits are aborted, what is outstanding is dropped, and nothing is fetched until software clears it. VT-d §6.5.2.10. */
@@ -254,7 +264,7 @@ export class InvalidationQueue {
   #complete(flags: number, data: number, low: number, high: number): void {
     const { registers, memory, completion } = this.#ports;
     // Model: a status write to where no memory is goes nowhere.
-    if ((flags & STATUS_WRITE) !== 0) memory.write32(high * 0x1_0000_0000 + low, data);
+    if ((flags & STATUS_WRITE) !== 0) memory.write32(numberOf(low, high), data >>> 0);
     if ((flags & INTERRUPT) === 0 || registers.get("ICS_REG", "IWC") === 1) return;
     registers.set("ICS_REG", "IWC", 1);
     completion.raise();
@@ -267,6 +277,7 @@ export class InvalidationQueue {
 
   #drop(): void {
     this.#outstanding.clear();
+    this.#silent = undefined;
     this.#waits = [];
     this.#fenced = false;
     this.#generation++;

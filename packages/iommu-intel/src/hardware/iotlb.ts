@@ -31,7 +31,7 @@ export interface TranslationCache {
   insert(space: number, low: number, high: number, shift: number, page: number, flags: number): void;
   /** The same for a page that `lookup` has not found. */
   fill(space: number, low: number, high: number, shift: number, page: number, flags: number): void;
-  /** Drops every entry of an address space that overlaps the 2^`mask` pages around a page. */
+  /** Drops every entry of an address space (never 0) that overlaps the 2^`mask` pages around a page. */
   invalidatePages(space: number, low: number, high: number, mask: number): void;
 }
 
@@ -104,12 +104,13 @@ export class Iotlb implements TranslationCache {
   }
 
   invalidatePages(space: number, low: number, high: number, mask: number): void {
-    if (space === 0) return;
-    if (mask === 0) {
-      for (let at = this.lookup(space, low, high); at >= 0; at = this.lookup(space, low, high)) this.words[at + SPACE] = 0;
-      return;
-    }
-    for (let at = 0; at < this.words.length; at += ENTRY_WORDS) if (this.words[at + SPACE] === space && overlaps(this.words, at, low, high, mask)) this.words[at + SPACE] = 0;
+    if (mask !== 0) this.#invalidateRange(space, low, high, mask);
+    else for (let at = this.lookup(space, low, high); at >= 0; at = this.lookup(space, low, high)) this.words[at + SPACE] = 0;
+  }
+
+  #invalidateRange(space: number, low: number, high: number, mask: number): void {
+    const { words } = this;
+    for (let at = 0; at < words.length; at += ENTRY_WORDS) if (words[at + SPACE] === space && overlaps(words, at, low, high, mask)) words[at + SPACE] = 0;
   }
 
   #setOf(space: number, tag: number): number {
@@ -176,7 +177,6 @@ export class UnboundedIotlb implements TranslationCache {
     entries.set(key, at);
     this.words[at + TAG_LOW] = tagLow(low, high, bits);
     this.words[at + TAG_HIGH] = tagHigh(high, bits);
-    this.words[at + SPACE] = space;
     this.words[at + PAGE] = page;
     this.words[at + FLAGS] = page > 0x7fff_ffff ? flags | FAR : flags;
     this.words[at + PAGE_HIGH] = page > 0x7fff_ffff ? Math.floor(page / 0x1_0000_0000) : 0;

@@ -16,6 +16,7 @@ export interface PagingStructureCache {
   find(space: number, low: number, high: number, levels: number): number;
   /** Remembers the table of `level`, 1 to `keptLevels`, for a page. */
   insert(space: number, low: number, high: number, level: number, table: number, rights: number): void;
+  /** Forgets an address space's (never 0) ways to the 2^`mask` pages around a page. */
   invalidatePages(space: number, low: number, high: number, mask: number): void;
 }
 
@@ -63,16 +64,20 @@ export class SmallPagingStructureCache implements PagingStructureCache {
   }
 
   invalidatePages(space: number, low: number, high: number, mask: number): void {
-    if (space === 0) return;
-    const slots = this.#slots;
     if (mask >= 9) {
-      // Wider than a table: what one entry would cost is more than it saves.
-      for (let at = 0; at < slots.length; at += SLOT_WORDS) if (slots[at] === space) slots[at] = 0;
+      this.#forget(space);
       return;
     }
+    const slots = this.#slots;
     const tag = tagLow(low, high, 9);
     const at = slotOf(space, tag);
     if (slots[at] === space && slots[at + TAG_LOW] === tag && slots[at + TAG_HIGH] === high >>> 9) slots[at] = 0;
+  }
+
+  /** For what is wider than a table: single entries would cost more than they save. */
+  #forget(space: number): void {
+    const slots = this.#slots;
+    for (let at = 0; at < slots.length; at += SLOT_WORDS) if (slots[at] === space) slots[at] = 0;
   }
 }
 

@@ -3,7 +3,7 @@ import { SECOND_STAGE_ENTRY } from "../layouts/index.ts";
 import type { VtdCapabilities } from "./capabilities.ts";
 import { explainStructure } from "./explain.ts";
 import type { PagingStructureCache } from "./paging-structure-cache.ts";
-import { FROM_8_TIB, lowPageIn, pageIn, pageOf, type TableMemory } from "./table-memory.ts";
+import { FROM_8_TIB, lowPageIn, pageIn, numberOf, type TableMemory } from "./table-memory.ts";
 import { WalkFault } from "./walk-fault.ts";
 
 const READ = 1;
@@ -99,7 +99,7 @@ export class SecondStageWalker {
     const known = space === 0 ? 0 : structures.find(space, low, high, levels);
     if (known !== 0) {
       level = known;
-      table = pageOf(structures.tableLow, structures.tableHigh);
+      table = numberOf(structures.tableLow, structures.tableHigh);
       rights = structures.rights;
     }
     for (;;) {

@@ -41,10 +41,10 @@ export class BindingCache {
     return found;
   }
 
-  /** An entry to fill in. It is cached once `keep` is called with it. */
+  /** An entry to fill in for what `find` has not found. It is cached once `keep` is called with it. */
   claim(requester: number, pasid: number): Binding {
     this.#changes.count++;
-    const binding = this.#policy === "realistic" ? this.#recycle() : this.#policy === "adversarial" ? (this.#byKey.get(keyOf(requester, pasid)) ?? new Binding()) : this.#scratch;
+    const binding = this.#policy === "realistic" ? this.#recycle() : this.#policy === "adversarial" ? new Binding() : this.#scratch;
     binding.valid = false;
     binding.requester = requester;
     binding.pasid = pasid;

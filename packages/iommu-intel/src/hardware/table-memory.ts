@@ -19,8 +19,8 @@ export const highPageIn = (high: number): number => (high >>> 12) & 0xff;
 /** Bits of an entry's high word that are 0 where `lowPageIn` is the whole page number and not negative. */
 export const FROM_8_TIB = 0xf_f800;
 
-/** A page number from its two words. */
-export const pageOf = (low: number, high: number): number => (high === 0 && low >= 0 ? low : high * 0x1_0000_0000 + (low >>> 0));
+/** A page number, or an address, from its two words. Kept a small integer wherever it is one. */
+export const numberOf = (low: number, high: number): number => (high === 0 && low >= 0 ? low : (high >>> 0) * 0x1_0000_0000 + (low >>> 0));
 
 /** Bits 63:32 of a page number above its low 32 bits. */
 export const highOf = (page: number): number => (page >= 0x1_0000_0000 ? Math.floor(page / 0x1_0000_0000) | 0 : 0);

@@ -68,7 +68,6 @@ export class Translator {
   readonly #port: TranslatorPort;
   readonly #adversarial: boolean;
   readonly #keepFaults: boolean;
-  readonly #checkInterruptOutput: boolean;
   readonly #passThroughLimit: number;
   #enabled = false;
   readonly #changes = new Changes();
@@ -92,7 +91,6 @@ export class Translator {
     this.#port = options.port;
     this.#adversarial = caches === "adversarial";
     this.#keepFaults = this.#adversarial && capabilities.cap.CM === 1;
-    this.#checkInterruptOutput = options.checkInterruptOutput;
     this.#passThroughLimit = 2 ** (capabilities.hostAddressWidth - 12);
   }
 
@@ -408,16 +406,12 @@ export class Translator {
     this.#identity(out, request.page, false);
   }
 
-  /** VT-d §3.9 "Pass-Through Translation". */
+  /** VT-d §3.9 "Pass-Through Translation". Addresses in the interrupt range never come here. */
   #passThrough(request: Readonly<TranslationRequest>, out: Translation, binding: Binding, explain?: ExplanationSink): void {
     const legacy = this.mode === TranslationTableMode.Legacy;
     if (request.page >= this.#passThroughLimit) {
       if (explain !== undefined) explainRule(explain, "request", "A passed-through address is below 2^HAW", "VT-d §3.9", faultText(legacy ? 0x04 : 0x83));
       this.#failWalk(request, out, legacy ? 0x04 : 0x83, binding.silenced);
-      return;
-    }
-    if (this.#checkInterruptOutput && request.page >= INTERRUPT_FIRST_PAGE && request.page <= INTERRUPT_LAST_PAGE) {
-      this.#failWalk(request, out, legacy ? 0x0e : 0x87, binding.silenced);
       return;
     }
     if (this.#port.isProtected(request.page)) {

@@ -1,6 +1,6 @@
 import type { BarDescription } from "../config/bar.ts";
 import type { FunctionDescription } from "../config/function-config.ts";
-import { CONVENTIONAL_SIZE, EXPRESS_SIZE, HeaderOffset } from "../config/offsets.ts";
+import { CONVENTIONAL_SIZE, HeaderOffset } from "../config/offsets.ts";
 import { decodeConfig } from "./decode.ts";
 import type { DecodedCapability, DecodedConfig } from "./decoded.ts";
 import type { CapabilityView } from "./definition.ts";
@@ -29,12 +29,20 @@ const lanesOf = ({ capabilities }: DecodedConfig, bytes: Uint8Array): number => 
   return express ? ((bytes[express.offset + LINK_CAPABILITIES] ?? 0) >> 4) | (((bytes[express.offset + LINK_CAPABILITIES + 1] ?? 0) & 3) << 4) : 0;
 };
 
+interface Surroundings {
+  readonly portType: number;
+  readonly lanes: number;
+}
+
+/** Where a capability ends at the latest: at the next one, or with the space it is in. */
+const endOf = ({ offset, extended }: DecodedCapability, all: readonly DecodedCapability[], size: number): number => Math.min(extended ? size : CONVENTIONAL_SIZE, size, ...all.filter((other) => other.offset > offset).map((other) => other.offset));
+
 /** A capability with the bytes it had, and registers that take writes where the specification says so. */
-const imageOf = (bytes: Uint8Array, found: DecodedCapability, portType: number, lanes: number): CapabilityImage => {
+const imageOf = (bytes: Uint8Array, found: DecodedCapability, end: number, { portType, lanes }: Surroundings): CapabilityImage => {
   const { id, extended, offset } = found;
   const shape = definitionOf(id, extended)?.shape(viewOf(bytes, offset, portType, lanes));
   const header = extended ? 4 : 2;
-  const length = Math.min(Math.max(header, shape?.length ?? header), bytes.length - offset);
+  const length = Math.min(Math.max(header, shape?.length ?? header), end - offset);
   const whole = capabilityImage({ id, extended, ...(extended ? { version: found.version || 1 } : {}), length, registers: registersWithin(shape?.registers ?? {}, length) }, {}, { at: offset });
   const image = whole.bytes;
   image.set(bytes.subarray(offset + header, offset + length), header);
@@ -60,8 +68,8 @@ export const descriptionFromConfig = (bytes: Uint8Array, wired: WiredSizes = {})
   const header = (headerType & 0x7f) as 0 | 1;
   if (header > SECONDARY_HEADER) throw new RangeError(`Header type ${header} is none of a function or of a bridge.`);
   const word = (at: number): number => (bytes[at] as number) | ((bytes[at + 1] as number) << 8); // all in the header
-  const portType = pcieType(bytes);
-  const lanes = lanesOf(decoded, bytes);
+  const surroundings = { portType: pcieType(bytes), lanes: lanesOf(decoded, bytes) };
+  const { capabilities } = decoded;
   const subsystem = { subsystemVendor: word(HeaderOffset.SubsystemVendor), subsystemDevice: word(HeaderOffset.SubsystemVendor + 2) };
   return {
     vendor: word(HeaderOffset.Vendor),
@@ -71,8 +79,9 @@ export const descriptionFromConfig = (bytes: Uint8Array, wired: WiredSizes = {})
     header,
     multifunction: (headerType & 0x80) !== 0,
     interruptPin: Math.min(4, bytes[HeaderOffset.InterruptPin] as number),
-    express: bytes.length > CONVENTIONAL_SIZE || bytes.length === EXPRESS_SIZE,
-    capabilities: decoded.capabilities.map((found) => imageOf(bytes, found, portType, lanes)),
+    // A function with a PCI Express capability has the extended space, also where nothing was captured of it.
+    express: bytes.length > CONVENTIONAL_SIZE || surroundings.portType >= 0,
+    capabilities: capabilities.map((found) => imageOf(bytes, found, endOf(found, capabilities, bytes.length), surroundings)),
     ...(header === 0 ? subsystem : {}),
     ...(wired.bars ? { bars: wired.bars } : {}),
     ...(wired.romSize ? { romSize: wired.romSize } : {}),

@@ -38,7 +38,9 @@ const pathOf = (issue: v.BaseIssue<unknown>): string => {
 const sentenceOf = (issue: v.BaseIssue<unknown>): string => {
   if (issue.type !== "strict_object") return issue.message;
   const key = String(issue.path?.at(-1)?.key ?? "");
-  return issue.expected === "never" ? `There is no "${key}" here.` : issue.path === undefined ? "A machine is a JSON object." : `"${key}" is missing, or is no object.`;
+  if (issue.expected === "never") return `There is no "${key}" here.`;
+  if (issue.path === undefined) return "A machine is a JSON object.";
+  return issue.expected === `"${key}"` ? `"${key}" is missing.` : `"${key}" is an object.`;
 };
 
 /**

@@ -99,11 +99,6 @@ export class BouncePool {
     this.#bounced.delete(bounce);
   }
 
-  /** Whether a buffer of the pool was given out at `bounce`. */
-  has(bounce: Hpa): boolean {
-    return this.#bounced.has(bounce);
-  }
-
   #of(bounce: Hpa): Bounced {
     const found = this.#bounced.get(bounce);
     if (!found) throw new RangeError(`No bounce buffer was given out at HPA ${hex(bounce)}.`);

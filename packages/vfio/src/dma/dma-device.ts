@@ -15,6 +15,7 @@ export interface ScatterMapping {
 }
 
 interface Mapping {
+  readonly address: DmaAddress;
   readonly size: number;
   readonly direction: DmaDirection;
   readonly bounced: Hpa | undefined;
@@ -34,7 +35,8 @@ export class DmaDevice {
   readonly #memory: PhysicalMemory;
   readonly #untrusted: boolean;
   readonly #segments: SegmentLimits;
-  readonly #live = new Map<DmaAddress, Mapping>();
+  /** By page behind an IOMMU, where each mapping has pages of its own (small integers make quick keys); by address in identity mode. */
+  readonly #live = new Map<number, Mapping>();
   readonly #scatters = new Map<ScatterMapping, { readonly iova: number; readonly length: number } | undefined>();
   readonly #coherent = new Set<CoherentBuffer>();
 
@@ -189,15 +191,16 @@ export class DmaDevice {
 
   #record(address: DmaAddress, size: number, direction: DmaDirection, bounced: Hpa | undefined): void {
     this.#counters.liveMappings++;
-    const same = this.#live.get(address);
+    const key = this.#keyOf(address);
+    const same = this.#live.get(key);
     if (same) {
       if (same.size === size && same.direction === direction) same.count++;
       // Identity mode: the same memory mapped twice with different sizes; the later call is remembered.
-      else this.#live.set(address, { size, direction, bounced, count: same.count + 1 });
+      else this.#live.set(key, { address, size, direction, bounced, count: same.count + 1 });
       return;
     }
-    const mapping: Mapping = { size, direction, bounced, count: 1 };
-    this.#live.set(address, mapping);
+    const mapping: Mapping = { address, size, direction, bounced, count: 1 };
+    this.#live.set(key, mapping);
     if (bounced === undefined) return;
     this.#counters.bouncedMaps++;
     this.#counters.bouncedBytes += size;
@@ -207,7 +210,7 @@ export class DmaDevice {
 
   #unmapOne(address: DmaAddress, mapping: Mapping, processor: number): void {
     mapping.count--;
-    if (mapping.count === 0) this.#live.delete(address);
+    if (mapping.count === 0) this.#live.delete(this.#keyOf(address));
     this.#counters.liveMappings--;
     if (this.#ranges) {
       const { granule } = this.#ranges;
@@ -265,9 +268,13 @@ export class DmaDevice {
     this.#counters.bytesCopiedOut += size;
   }
 
+  #keyOf(address: DmaAddress): number {
+    return this.#ranges ? Math.floor(address / this.#ranges.granule) : address;
+  }
+
   #mappingAt(address: DmaAddress): Mapping {
-    const mapping = this.#live.get(address);
-    if (!mapping) throw new RangeError(address === MAPPING_ERROR ? "MAPPING_ERROR is no mapping; check what map gives." : `Nothing is mapped at DMA address ${hex(address)}.`);
+    const mapping = this.#live.get(this.#keyOf(address));
+    if (mapping?.address !== address) throw new RangeError(address === MAPPING_ERROR ? "MAPPING_ERROR is no mapping; check what map gives." : `Nothing is mapped at DMA address ${hex(address)}.`);
     return mapping;
   }
 }

@@ -4,6 +4,7 @@ import { IovaSpace } from "./iova-space.ts";
 
 /** Sizes of 1, 2, 4 … 32 pages are cached. Linux IOVA_RANGE_CACHE_MAX_SIZE. */
 const CACHED_ORDERS = 6;
+const LARGEST_CACHED = 2 ** (CACHED_ORDERS - 1);
 const FOUR_GIB = 2 ** 32;
 
 /** A range of I/O addresses that must not be given out. */
@@ -109,11 +110,10 @@ export class IovaAllocator {
   /** Cacheable sizes are powers of two, so that a freed range serves every size of its order. */
   #rounded(size: number): number {
     const pages = size / this.granule;
-    return pages < 2 ** (CACHED_ORDERS - 1) ? 2 ** Math.ceil(Math.log2(pages)) : pages;
+    return pages < LARGEST_CACHED ? 1 << (32 - Math.clz32(pages - 1)) : pages;
   }
 
   #cacheOf(pages: number): IovaCache | undefined {
-    const order = Math.log2(pages);
-    return Number.isInteger(order) ? this.#caches[order] : undefined;
+    return pages <= LARGEST_CACHED && (pages & (pages - 1)) === 0 ? this.#caches[31 - Math.clz32(pages)] : undefined;
   }
 }

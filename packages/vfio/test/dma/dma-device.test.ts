@@ -76,6 +76,11 @@ describe("DMA API, strict", () => {
     expect(() => { device.unmap(address, PAGE, "to-device"); }).toThrow(/Nothing is mapped/);
     expect(() => { device.unmap(MAPPING_ERROR, PAGE, "to-device"); }).toThrow(/check what map gives/);
   });
+  test("an address inside a mapping is not the mapping's", () => {
+    const { device } = make();
+    const address = device.map(0x1000, PAGE, "to-device");
+    expect(() => { device.unmap(address + 8, PAGE, "to-device"); }).toThrow(/Nothing is mapped/);
+  });
   test.each([[0, 0], [-1, 1], [0.5, 1], [2 ** 52 - 1, 2]])("HPA %d with %d bytes is no buffer", (hpa, size) => {
     expect(() => make().device.map(hpa, size, "to-device")).toThrow(RangeError);
   });

@@ -1,0 +1,217 @@
+import { compareAddresses, formatAddress, type FunctionAddress } from "@iommu-lab/pci-bus";
+import { describeFunctions, type RootComplex } from "@iommu-lab/pci-bus/model";
+import { VfioError } from "../vfio-error.ts";
+import { matchesId, type PciDeviceId, type PciDriver, type PciIdentity } from "./pci-driver.ts";
+
+interface Registered {
+  readonly driver: PciDriver;
+  /** Entries added by new_id. */
+  dynamic: readonly PciDeviceId[];
+}
+
+interface Bound {
+  readonly identity: PciIdentity;
+  driver: PciDriver | undefined;
+  override: string | undefined;
+}
+
+/** What the functions of a machine of the model are, as a scan of its buses shows it. */
+export const identitiesOf = (complex: RootComplex): PciIdentity[] =>
+  describeFunctions(complex).map(({ address, config, physicalFunction }) => {
+    const view = new DataView(config.buffer, config.byteOffset);
+    const bridge = ((config[0x0e] ?? 0) & 0x7f) === 1;
+    const physical = physicalFunction && complex.find(physicalFunction);
+    return {
+      address,
+      // A virtual function's IDs read as all ones; its physical function has them. PCIe §9.3.4.1.1.
+      vendor: physical ? physical.fn.config.read(0, 2) : view.getUint16(0, true),
+      device: physical ? physical.fn.config.read(physical.places.sriov + 0x1a, 2) : view.getUint16(2, true),
+      subsystemVendor: bridge ? 0 : view.getUint16(0x2c, true),
+      subsystemDevice: bridge ? 0 : view.getUint16(0x2e, true),
+      classCode: view.getUint32(8, true) >>> 8,
+      bridge,
+    };
+  });
+
+/**
+ * Which driver has which function, with the files by which people change it: bind, unbind, new_id, remove_id,
+ * driver_override and drivers_probe. Linux Documentation/ABI/testing/sysfs-bus-pci, drivers/pci/pci-driver.c.
+ */
+export class PciDrivers {
+  readonly #functions = new Map<string, Bound>();
+  readonly #drivers = new Map<string, Registered>();
+  /** A reason why a driver may not have a function now: its group belongs to a user. Set by `VfioKernel`. */
+  guard: ((address: FunctionAddress, driver: PciDriver) => string | undefined) | undefined;
+
+  constructor(functions: readonly PciIdentity[]) {
+    for (const each of functions) this.add(each);
+  }
+
+  /** A function appeared: drivers are tried on it. */
+  add(identity: PciIdentity): void {
+    const bound: Bound = { identity, driver: undefined, override: undefined };
+    this.#functions.set(formatAddress(identity.address), bound);
+    this.#attach(bound);
+  }
+
+  /** A function is gone; its driver lets go first. */
+  remove(address: FunctionAddress): void {
+    const bound = this.#find(address);
+    this.#release(bound);
+    this.#functions.delete(formatAddress(address));
+  }
+
+  /** Loads a driver, which is then tried on every function without one. @throws VfioError EBUSY when one of that name is there */
+  register(driver: PciDriver): void {
+    if (this.#drivers.has(driver.name)) throw new VfioError("EBUSY", `Driver ${driver.name} is registered already.`);
+    this.#drivers.set(driver.name, { driver, dynamic: [] });
+    this.#attachAll();
+  }
+
+  /** Unloads a driver, which lets go of its functions. @throws VfioError ENODEV when it is not loaded */
+  unregister(name: string): void {
+    const { driver } = this.#driver(name);
+    for (const bound of this.#sorted()) if (bound.driver === driver) this.#release(bound);
+    this.#drivers.delete(name);
+  }
+
+  /** The driver of a function, or undefined. @throws VfioError ENODEV for a function that does not exist */
+  driverOf(address: FunctionAddress): PciDriver | undefined {
+    return this.#find(address).driver;
+  }
+
+  /** What driver_override holds. */
+  overrideOf(address: FunctionAddress): string | undefined {
+    return this.#find(address).override;
+  }
+
+  /** What the function is. @throws VfioError ENODEV for a function that does not exist */
+  identityOf(address: FunctionAddress): PciIdentity {
+    return this.#find(address).identity;
+  }
+
+  /** /sys/bus/pci/drivers/NAME/bind. @throws VfioError ENODEV where the driver does not match, EBUSY when the function has one, or what the driver's probe says */
+  bind(name: string, address: FunctionAddress): void {
+    const registered = this.#driver(name);
+    const bound = this.#find(address);
+    if (!this.#matches(registered, bound)) throw new VfioError("ENODEV", `Driver ${name} does not match ${formatAddress(address)}; add its ID with new_id or set driver_override.`);
+    if (bound.driver) throw new VfioError("EBUSY", `${formatAddress(address)} is bound to ${bound.driver.name}.`);
+    this.#probe(registered.driver, bound);
+  }
+
+  /** /sys/bus/pci/drivers/NAME/unbind. @throws VfioError ENODEV when the driver does not have the function */
+  unbind(name: string, address: FunctionAddress): void {
+    const bound = this.#find(address);
+    if (bound.driver?.name !== name) throw new VfioError("ENODEV", `${formatAddress(address)} is not bound to ${name} but ${bound.driver ? `to ${bound.driver.name}` : "to no driver"}.`);
+    this.#release(bound);
+  }
+
+  /** …/new_id: the driver is tried on every function without one that now matches. @throws VfioError EEXIST when a driver's entries match that already */
+  newId(name: string, id: PciDeviceId): void {
+    const registered = this.#driver(name);
+    if (id.vendor === undefined || id.device === undefined) throw new VfioError("EINVAL", "new_id needs a vendor and a device at least.");
+    const entries = [...registered.dynamic, ...registered.driver.ids];
+    if (entries.some((each) => (each.vendor ?? id.vendor) === id.vendor && (each.device ?? id.device) === id.device && each.classCode === undefined)) throw new VfioError("EEXIST", `Driver ${name} has that ID already.`);
+    registered.dynamic = [...registered.dynamic, id];
+    this.#attachAll();
+  }
+
+  /** …/remove_id: only what new_id added; functions stay bound. @throws VfioError ENODEV when it was not added */
+  removeId(name: string, id: PciDeviceId): void {
+    const registered = this.#driver(name);
+    if (id.vendor === undefined || id.device === undefined) throw new VfioError("EINVAL", "remove_id needs a vendor and a device at least.");
+    const at = registered.dynamic.findIndex((each) => each.vendor === id.vendor && each.device === id.device && (id.subsystemVendor ?? each.subsystemVendor) === each.subsystemVendor && (id.subsystemDevice ?? each.subsystemDevice) === each.subsystemDevice);
+    if (at < 0) throw new VfioError("ENODEV", `Driver ${name} was not given that ID by new_id.`);
+    registered.dynamic = registered.dynamic.filter((_, index) => index !== at);
+  }
+
+  /** …/driver_override: only this driver is tried on the function from now on; undefined lets every driver. Binds and unbinds nothing. */
+  setOverride(address: FunctionAddress, name: string | undefined): void {
+    this.#find(address).override = name;
+  }
+
+  /** /sys/bus/pci/drivers_probe: tries the drivers on a function that has none; a failed probe is no error. @throws VfioError ENODEV for a function that does not exist */
+  driversProbe(address: FunctionAddress): void {
+    this.#attach(this.#find(address));
+  }
+
+  /**
+   * What libvirt does to a managed function before a guest starts: override, unbind, probe.
+   * @throws VfioError when the driver is not there or will not have the function; then nothing has changed
+   */
+  detach(address: FunctionAddress, name = "vfio-pci"): void {
+    const bound = this.#find(address);
+    const { driver } = this.#driver(name);
+    if (bound.driver === driver) return;
+    const before = { driver: bound.driver, override: bound.override };
+    bound.override = name;
+    this.#release(bound);
+    try {
+      this.#probe(driver, bound);
+    } catch (error) {
+      bound.override = before.override;
+      if (before.driver) this.#probe(before.driver, bound);
+      throw error;
+    }
+  }
+
+  /** What libvirt does once the guest is gone: no override, unbind, probe. */
+  reattach(address: FunctionAddress): void {
+    const bound = this.#find(address);
+    bound.override = undefined;
+    this.#release(bound);
+    this.#attach(bound);
+  }
+
+  #find(address: FunctionAddress): Bound {
+    const found = this.#functions.get(formatAddress(address));
+    if (!found) throw new VfioError("ENODEV", `There is no function ${formatAddress(address)}.`);
+    return found;
+  }
+
+  #driver(name: string): Registered {
+    const found = this.#drivers.get(name);
+    if (!found) throw new VfioError("ENODEV", `Driver ${name} is not loaded.`);
+    return found;
+  }
+
+  #matches({ driver, dynamic }: Registered, { identity, override }: Bound): boolean {
+    if (override !== undefined) return override === driver.name;
+    return [...dynamic, ...driver.ids].some((id) => matchesId(id, identity));
+  }
+
+  #probe(driver: PciDriver, bound: Bound): void {
+    const { address } = bound.identity;
+    const owned = this.guard?.(address, driver);
+    if (owned !== undefined) throw new VfioError("EBUSY", owned);
+    const failure = driver.probe?.(bound.identity);
+    if (failure) throw new VfioError(failure.code, `Driver ${driver.name} does not take ${formatAddress(address)}: ${failure.text}.`);
+    bound.driver = driver;
+  }
+
+  #release(bound: Bound): void {
+    const { driver } = bound;
+    driver?.remove?.(bound.identity.address);
+    bound.driver = undefined;
+  }
+
+  #attach(bound: Bound): void {
+    for (const registered of this.#drivers.values()) {
+      if (bound.driver) return;
+      if (!this.#matches(registered, bound)) continue;
+      try {
+        this.#probe(registered.driver, bound);
+      } catch (error) {
+        if (!(error instanceof VfioError)) throw error;
+      }
+    }
+  }
+
+  #attachAll(): void {
+    for (const bound of this.#sorted()) this.#attach(bound);
+  }
+
+  #sorted(): Bound[] {
+    return [...this.#functions.values()].sort((a, b) => compareAddresses(a.identity.address, b.identity.address));
+  }
+}

@@ -1,0 +1,69 @@
+import type { FunctionAddress } from "@iommu-lab/pci-bus";
+import type { DeviceOwner, VfioDevice } from "../device/vfio-device.ts";
+import { VfioError } from "../vfio-error.ts";
+import type { VfioKernel } from "../vfio-kernel.ts";
+import type { Iommufd } from "./iommufd.ts";
+
+interface Binding {
+  readonly iommufd: Iommufd;
+  readonly id: number;
+  readonly device: VfioDevice;
+}
+
+/** An open /dev/vfio/devices/vfioN: a device without its group's file. Linux drivers/vfio/device_cdev.c. */
+export class DeviceFile implements DeviceOwner {
+  readonly address: FunctionAddress;
+  readonly #kernel: VfioKernel;
+  #bound: Binding | undefined;
+
+  /** Use `VfioKernel.openDeviceFile`. */
+  constructor(kernel: VfioKernel, address: FunctionAddress) {
+    this.#kernel = kernel;
+    this.address = address;
+  }
+
+  /** The device. @throws VfioError EINVAL before `bind` */
+  get device(): VfioDevice {
+    return this.#requireBound().device;
+  }
+
+  /** VFIO_DEVICE_BIND_IOMMUFD. @returns the device's number there. @throws VfioError EINVAL when bound already, EBUSY when its group's file is open, and as `Iommufd.bind` */
+  bind(iommufd: Iommufd): number {
+    if (this.#bound) throw new VfioError("EINVAL", "The device is bound already.");
+    const group = this.#kernel.ownership.groupOf(this.address);
+    if (group && this.#kernel.isOpen(group.id)) throw new VfioError("EBUSY", `/dev/vfio/${group.id} is open: a group is used by its file or by its devices', not both.`);
+    const id = iommufd.bind(this.address);
+    this.#bound = { iommufd, id, device: this.#kernel.openDevice(this.address, this) };
+    return id;
+  }
+
+  /** VFIO_DEVICE_ATTACH_IOMMUFD_PT. @throws VfioError EINVAL before `bind`, and as `Iommufd.attach` */
+  attach(to: number): void {
+    const { iommufd, id } = this.#requireBound();
+    iommufd.attach(id, to);
+  }
+
+  /** VFIO_DEVICE_DETACH_IOMMUFD_PT. @throws VfioError EINVAL before `bind` */
+  detach(): void {
+    const { iommufd, id } = this.#requireBound();
+    iommufd.detach(id);
+  }
+
+  /** Closes the file: the device is reset, detached and unbound. */
+  close(): void {
+    this.#bound?.device.close();
+  }
+
+  closed(): void {
+    if (!this.#bound) return;
+    const { iommufd, id } = this.#bound;
+    this.#bound = undefined;
+    iommufd.detach(id);
+    iommufd.destroy(id);
+  }
+
+  #requireBound(): Binding {
+    if (!this.#bound) throw new VfioError("EINVAL", "The device is not bound to an iommufd: VFIO_DEVICE_BIND_IOMMUFD comes first.");
+    return this.#bound;
+  }
+}
