@@ -2,7 +2,7 @@ import { VgaCard } from "@iommu-lab/vga-arbiter";
 import { VGA_MEMORY, type Attachment } from "@iommu-lab/pci-bus/model";
 import type { MachineInput } from "@iommu-lab/pci-bus/machine";
 import type { Machine } from "../machine/machine.ts";
-import { laboratory, type LaboratoryInput } from "./laboratory.ts";
+import { laboratory, slot, type LaboratoryInput } from "./laboratory.ts";
 
 type FunctionInput = MachineInput["hostBridges"][number]["functions"][number];
 
@@ -16,8 +16,15 @@ export const graphicsCard = (more: Partial<FunctionInput> = {}): FunctionInput =
   romSize: 0x1000, rom: ["legacy"], capabilities: { express: true }, behaviour: "vga", ...more,
 });
 
+/** Where the cards of `threeCards` are. */
+export const THREE_ADDRESSES = ["0000:01:00.0", "0000:02:00.0", "0000:03:00.0"] as const;
+
+/** A machine with three cards to assign, each behind a root port of its own. */
+export const threeCards = (kind: "bios" | "uefi", rom: readonly ("legacy" | "efi")[]): LaboratoryInput =>
+  laboratory({ firmware: { kind }, memory: 2 ** 26, functions: THREE_ADDRESSES.map((_, i) => slot(`0${i + 1}.0`, i + 1, [graphicsCard({ rom: [...rom] })])) });
+
 /** A machine whose displays are the story: processors reach them past every IOMMU, so it has none. */
-export const displayLaboratory = (functions: readonly FunctionInput[], kind: "bios" | "uefi" = "bios"): LaboratoryInput => laboratory({ firmware: { kind }, functions, memory: 2 ** 26, iommus: [], commandLine: "" });
+export const displayLaboratory = (functions: readonly FunctionInput[]): LaboratoryInput => laboratory({ firmware: { kind: "bios" }, functions, memory: 2 ** 26, iommus: [], commandLine: "" });
 
 /** The graphics card at an address. @throws RangeError when none is there */
 export const cardAt = (machine: Machine, address: string): VgaCard => {

@@ -4,13 +4,11 @@ import type { Machine } from "../machine/machine.ts";
 import { AssignedVga } from "../vm/assigned-vga.ts";
 import type { Vcpu } from "../vm/vcpu.ts";
 import { VirtualMachine } from "../vm/virtual-machine.ts";
-import { cardAt, graphicsCard, GRAPHICS_SCREEN, SIXTEEN_COLORS } from "./graphics-cards.ts";
-import { laboratory, slot } from "./laboratory.ts";
+import { cardAt, GRAPHICS_SCREEN, SIXTEEN_COLORS, THREE_ADDRESSES, threeCards } from "./graphics-cards.ts";
 import type { Scenario } from "./scenario.ts";
 import type { Stage } from "./stage.ts";
 import { uefiGuests } from "./uefi-guests.ts";
 
-const ADDRESSES = ["0000:01:00.0", "0000:02:00.0", "0000:03:00.0"] as const;
 const STORES = 120;
 const VM_MEMORY = 2 ** 20;
 /** Nanoseconds that a process of the host keeps the ranges. */
@@ -30,7 +28,7 @@ interface Player {
 /** Three VMs, each with a card of the host that has its VGA ranges passed (x-vga=on). */
 const threeVms = (machine: Machine, arbitrated: boolean): readonly Player[] => {
   const { vga } = machine.kernel;
-  return ADDRESSES.flatMap((address, i) => {
+  return THREE_ADDRESSES.flatMap((address, i) => {
     const device = vga.states.find((state) => state.device.address.requester === parseAddress(address)?.requester)?.device;
     return device ? [playerOf(machine, `VM ${i + 1}`, device, address, arbitrated)] : [];
   });
@@ -57,7 +55,7 @@ const draw = (stage: Stage, players: readonly Player[], order: readonly number[]
 };
 
 /** Bytes of each VM's area that a card shows. */
-const drawnOn = (card: VgaCard): number[] => ADDRESSES.map((_, player) => Array.from({ length: STORES }, (_unused, i) => card.memory.readPlane(0, areaOf(player) + i)).filter((byte) => byte !== 0).length);
+const drawnOn = (card: VgaCard): number[] => THREE_ADDRESSES.map((_, player) => Array.from({ length: STORES }, (_unused, i) => card.memory.readPlane(0, areaOf(player) + i)).filter((byte) => byte !== 0).length);
 
 interface Outcome {
   readonly own: readonly number[];
@@ -78,7 +76,7 @@ interface Lock {
 }
 
 const play = (stage: Stage, name: string, order: readonly number[], arbitrated: boolean): Outcome => {
-  const machine = stage.machine(name, laboratory({ firmware: { kind: "bios" }, memory: 2 ** 26, functions: ADDRESSES.map((_, i) => slot(`0${i + 1}.0`, i + 1, [graphicsCard()])) }));
+  const machine = stage.machine(name, threeCards("bios", ["legacy"]));
   bootBios(machine.complex);
   const players = threeVms(machine, arbitrated);
   for (const { card } of players) card.clearAccesses();
@@ -86,7 +84,7 @@ const play = (stage: Stage, name: string, order: readonly number[], arbitrated: 
   const drawn = players.map(({ card }) => drawnOn(card));
   const sum = (numbers: readonly number[]): number => numbers.reduce((total, each) => total + each, 0);
   const own = drawn.map((each, i) => each[i] ?? 0);
-  const ram = new Uint8Array(AREA * (ADDRESSES.length + 1));
+  const ram = new Uint8Array(AREA * (THREE_ADDRESSES.length + 1));
   return {
     own,
     strays: sum(drawn.flat()) - sum(own),
@@ -101,7 +99,7 @@ const play = (stage: Stage, name: string, order: readonly number[], arbitrated: 
 /** A process of the host locks the ranges for the first card; the second VM draws meanwhile. */
 const drawWhileHeld = (machine: Machine, players: readonly Player[]): Lock => {
   const file = new VgaArbiterDevice(machine.kernel.vga).open();
-  file.write(`target PCI:${ADDRESSES[0]}`);
+  file.write(`target PCI:${THREE_ADDRESSES[0]}`);
   file.write("lock io+mem");
   const line = file.read().trim();
   machine.clock.after(HOLD, () => { file.write("unlock io+mem"); });
@@ -113,15 +111,15 @@ const drawWhileHeld = (machine: Machine, players: readonly Player[]): Lock => {
 
 /** How often the ranges change hands: from the first card on, through the setting of modes, then in the order of the stores. */
 const switchesIn = (order: readonly number[]): number => {
-  const turns = [...ADDRESSES.flatMap((_, i) => SIXTEEN_COLORS.map(() => i)), ...order];
+  const turns = [...THREE_ADDRESSES.flatMap((_, i) => SIXTEEN_COLORS.map(() => i)), ...order];
   return turns.filter((turn, i) => turn !== (turns[i - 1] ?? 0)).length;
 };
 
 const checkBoth = (stage: Stage, order: readonly number[], open: Outcome, guarded: Outcome): void => {
-  const of = ADDRESSES.map((_, player) => order.filter((turn) => turn === player).length);
+  const of = THREE_ADDRESSES.map((_, player) => order.filter((turn) => turn === player).length);
   const [first = 0, second = 0, third = 0] = of;
   const exits = of.map((stores) => [stores, SIXTEEN_COLORS.length]);
-  const locked = `count:3,PCI:${ADDRESSES[0]},decodes=io+mem,owns=io+mem,locks=io+mem(1:1)`;
+  const locked = `count:3,PCI:${THREE_ADDRESSES[0]},decodes=io+mem,owns=io+mem,locks=io+mem(1:1)`;
   stage.check("open-own-bytes", { protected: false, expected: [first, 0, 0], actual: open.own });
   stage.check("open-strays", { protected: false, expected: second + third, actual: open.strays });
   stage.check("open-switches", { protected: false, expected: 0, actual: open.switches });
@@ -133,7 +131,7 @@ const checkBoth = (stage: Stage, order: readonly number[], open: Outcome, guarde
   stage.check("lock-waited", { protected: true, expected: HOLD, actual: guarded.lock.waited });
   stage.check("lock-own-card", { protected: true, expected: true, actual: guarded.lock.own });
   stage.check("exits", { protected: true, expected: exits, actual: guarded.exits });
-  stage.check("legacy-accesses", { protected: true, expected: [STORES, ADDRESSES.length * SIXTEEN_COLORS.length], actual: guarded.legacy });
+  stage.check("legacy-accesses", { protected: true, expected: [STORES, THREE_ADDRESSES.length * SIXTEEN_COLORS.length], actual: guarded.legacy });
   stage.check("guest-memory", { protected: true, expected: 0, actual: guarded.guestRam });
   stage.count("stores on the wrong card", open.strays + guarded.strays);
   stage.count("owner switches", guarded.switches);
@@ -150,7 +148,7 @@ export const threeVmsOneWindow: Scenario = {
     "uefi-driver": ["uefi-started", "uefi-points", "uefi-without-arbiter-started", "uefi-without-arbiter-points"],
   },
   run: (stage) => {
-    const order = Array.from({ length: STORES }, () => stage.random.below(ADDRESSES.length));
+    const order = Array.from({ length: STORES }, () => stage.random.below(THREE_ADDRESSES.length));
     stage.say(`Three VMs have a graphics card each, behind three bridges, and all three draw to 0xa0000: ${STORES} stores, in turns. Each store leaves its guest, and the hypervisor's process makes it on the host.`);
     const open = play(stage, "no arbiter", order, false);
     stage.say(`Without the arbiter the first card has the ranges all the time: ${open.strays} stores of the other VMs are on the wrong card.`);

@@ -3,12 +3,10 @@ import type { Machine } from "../machine/machine.ts";
 import { AssignedVga } from "../vm/assigned-vga.ts";
 import type { Vcpu } from "../vm/vcpu.ts";
 import { VirtualMachine } from "../vm/virtual-machine.ts";
-import { cardAt, graphicsCard, VIDEO_MEMORY } from "./graphics-cards.ts";
+import { cardAt, THREE_ADDRESSES, threeCards, VIDEO_MEMORY } from "./graphics-cards.ts";
 import { barOf } from "./host-driver.ts";
-import { laboratory, slot } from "./laboratory.ts";
 import type { Stage } from "./stage.ts";
 
-const ADDRESSES = ["0000:01:00.0", "0000:02:00.0", "0000:03:00.0"] as const;
 const VM_MEMORY = 2 ** 20;
 /** Where a guest's firmware puts the frame buffer. */
 const FRAME_BUFFER = 0xc000_0000;
@@ -27,7 +25,7 @@ interface Guest {
 }
 
 const guestOf = (machine: Machine, i: number, arbitrated: boolean): Guest => {
-  const address = ADDRESSES[i] ?? "";
+  const address = THREE_ADDRESSES[i] ?? "";
   const vm = new VirtualMachine(machine, { name: `VM ${i + 1}`, memory: VM_MEMORY });
   const { vga } = machine.kernel;
   const device = vga.states[i]?.device;
@@ -45,10 +43,9 @@ const shown = (machine: Machine, { address, points }: Guest): number => {
 };
 
 const play = (stage: Stage, id: string, order: readonly number[], arbitrated: boolean): void => {
-  const rom = stage.has("uefi-driver") ? (["legacy", "efi"] as const) : (["legacy"] as const);
-  const machine = stage.machine(id, laboratory({ firmware: { kind: "uefi" }, memory: 2 ** 26, functions: ADDRESSES.map((_, i) => slot(`0${i + 1}.0`, i + 1, [graphicsCard({ rom: [...rom] })])) }));
+  const machine = stage.machine(id, threeCards("uefi", stage.has("uefi-driver") ? ["legacy", "efi"] : ["legacy"]));
   const { initialised } = bootUefi(machine.complex, { pictureSize: PICTURE });
-  const guests = ADDRESSES.map((_, i) => guestOf(machine, i, arbitrated));
+  const guests = THREE_ADDRESSES.map((_, i) => guestOf(machine, i, arbitrated));
   for (const turn of order) {
     const guest = guests[turn];
     if (!guest?.started) continue;
@@ -56,9 +53,9 @@ const play = (stage: Stage, id: string, order: readonly number[], arbitrated: bo
     guest.cpu.store(FRAME_BUFFER + POINT * guest.points.length, POINT, point);
     guest.points.push(point);
   }
-  const accesses = ADDRESSES.map((address) => cardAt(machine, address).legacyAccesses);
-  stage.check(`${id}-started`, { protected: true, expected: ADDRESSES.length, actual: initialised.length });
-  stage.check(`${id}-points`, { protected: true, expected: ADDRESSES.map((_, i) => order.filter((turn) => turn === i).length), actual: guests.map((guest) => shown(machine, guest)) });
+  const accesses = THREE_ADDRESSES.map((address) => cardAt(machine, address).legacyAccesses);
+  stage.check(`${id}-started`, { protected: true, expected: THREE_ADDRESSES.length, actual: initialised.length });
+  stage.check(`${id}-points`, { protected: true, expected: THREE_ADDRESSES.map((_, i) => order.filter((turn) => turn === i).length), actual: guests.map((guest) => shown(machine, guest)) });
   stage.check(`${id}-legacy-accesses`, { protected: true, expected: 0, actual: accesses.reduce((sum, each) => sum + each.memoryReads + each.memoryWrites + each.ioReads + each.ioWrites, 0) });
   stage.check(`${id}-exits`, { protected: true, expected: 0, actual: guests.reduce((sum, { vm }) => sum + vm.exits.total, 0) });
   stage.check(`${id}-switches`, { protected: true, expected: 0, actual: machine.kernel.vga.ownerChanges });

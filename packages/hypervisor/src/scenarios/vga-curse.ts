@@ -30,8 +30,8 @@ interface Boot {
 /** Starts both cards: with the ranges for one at a time, or with all bridges open. */
 const boot = (stage: Stage, machine: Machine, routed: boolean): Boot => {
   const { complex } = machine;
-  const first = stage.random.bytes(DRAWN);
-  // No byte of the two drawings is equal.
+  // No byte of the two drawings is equal, nor 0 as in empty video memory.
+  const first = Uint8Array.from({ length: DRAWN }, () => 1 + stage.random.below(0x7f));
   const drawings = [first, first.map((byte) => byte ^ 0xff)];
   let [started, conflicts] = [0, 0];
   const videoBios = (): void => {
