@@ -41,12 +41,13 @@ export const GRAPHICS_SCREEN: number = VGA_MEMORY.base;
 /** A byte of a card's text screen: characters are in plane 0, their colors in plane 1. */
 export const shownText = ({ memory }: VgaCard, offset: number): number => memory.readPlane(offset & 1, offset & ~1);
 
-/** Words for the index ports that turn text mode into 16 colors, with each byte written to all four planes: SR04, SR02, GR05, GR06. */
+/** Words for the index ports that turn text mode into 16 colors, with each byte written to all four planes: SR04, SR02, GR05, GR06, GR08. */
 export const SIXTEEN_COLORS = [
   { port: 0x3c4, value: 0x0604 },
   { port: 0x3c4, value: 0x0f02 },
   { port: 0x3ce, value: 0x0005 },
   { port: 0x3ce, value: 0x0506 },
+  { port: 0x3ce, value: 0xff08 },
 ] as const;
 
 /** Counts how often two functions answer one access, until it is stopped. */
