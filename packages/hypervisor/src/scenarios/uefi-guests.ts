@@ -1,15 +1,16 @@
 import { bootUefi, romVerdict } from "@iommu-lab/vga-arbiter";
 import type { Machine } from "../machine/machine.ts";
 import { AssignedVga } from "../vm/assigned-vga.ts";
+import { Passthrough } from "../vm/passthrough.ts";
 import type { Vcpu } from "../vm/vcpu.ts";
 import { VirtualMachine } from "../vm/virtual-machine.ts";
-import { cardAt, THREE_ADDRESSES, threeCards, VIDEO_MEMORY } from "./graphics-cards.ts";
+import { cardAt, THREE_ADDRESSES, threeCards } from "./graphics-cards.ts";
 import { barOf } from "./host-driver.ts";
 import type { Stage } from "./stage.ts";
 
 const VM_MEMORY = 2 ** 20;
-/** Where a guest's firmware puts the frame buffer. */
-const FRAME_BUFFER = 0xc000_0000;
+/** Where each guest sees its card: 00:02.0. */
+const GUEST_SLOT = 0x10;
 /** Bytes that the host's firmware draws on each card. */
 const PICTURE = 0x1000;
 const POINT = 4;
@@ -17,6 +18,8 @@ const POINT = 4;
 interface Guest {
   readonly vm: VirtualMachine;
   readonly cpu: Vcpu;
+  /** Where its firmware put the frame buffer, guest-physical. */
+  readonly frameBuffer: number;
   readonly address: string;
   /** The guest's firmware found a UEFI driver in the card's ROM. */
   readonly started: boolean;
@@ -30,9 +33,11 @@ const guestOf = (machine: Machine, i: number, arbitrated: boolean): Guest => {
   const { vga } = machine.kernel;
   const device = vga.states[i]?.device;
   if (device) vm.passVga(new AssignedVga(machine, device, arbitrated ? vga : undefined));
-  vm.mapDirect(FRAME_BUFFER, barOf(machine.at(address), 0), VIDEO_MEMORY);
+  new Passthrough(vm).assign(address, GUEST_SLOT);
+  vm.boot();
+  const seat = vm.complex.find({ domain: 0, requester: GUEST_SLOT });
   const { romBytes } = cardAt(machine, address);
-  return { vm, cpu: vm.vcpus[0] as Vcpu, address, started: romBytes !== undefined && romVerdict(romBytes).ovmf === "yes", points: [] }; // every VM has a processor
+  return { vm, cpu: vm.vcpus[0] as Vcpu, frameBuffer: seat ? barOf(seat, 0) : 0, address, started: romBytes !== undefined && romVerdict(romBytes).ovmf === "yes", points: [] }; // every VM has a processor
 };
 
 /** Points of a guest that its own card shows. */
@@ -50,7 +55,7 @@ const play = (stage: Stage, id: string, order: readonly number[], arbitrated: bo
     const guest = guests[turn];
     if (!guest?.started) continue;
     const point = stage.random.word();
-    guest.cpu.store(FRAME_BUFFER + POINT * guest.points.length, POINT, point);
+    guest.cpu.store(guest.frameBuffer + POINT * guest.points.length, POINT, point);
     guest.points.push(point);
   }
   const accesses = THREE_ADDRESSES.map((address) => cardAt(machine, address).legacyAccesses);
