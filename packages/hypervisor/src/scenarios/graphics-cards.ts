@@ -41,13 +41,14 @@ export const GRAPHICS_SCREEN: number = VGA_MEMORY.base;
 /** A byte of a card's text screen: characters are in plane 0, their colors in plane 1. */
 export const shownText = ({ memory }: VgaCard, offset: number): number => memory.readPlane(offset & 1, offset & ~1);
 
-/** Words for the index ports that turn text mode into 16 colors, with each byte written to all four planes: SR04, SR02, GR05, GR06, GR08. */
+/** What a video BIOS writes to ports for 16 colors, with each byte written to all four planes: video memory on, then SR04, SR02, GR05, GR06, GR08. */
 export const SIXTEEN_COLORS = [
-  { port: 0x3c4, value: 0x0604 },
-  { port: 0x3c4, value: 0x0f02 },
-  { port: 0x3ce, value: 0x0005 },
-  { port: 0x3ce, value: 0x0506 },
-  { port: 0x3ce, value: 0xff08 },
+  { port: 0x3c2, size: 1, value: 0x67 },
+  { port: 0x3c4, size: 2, value: 0x0604 },
+  { port: 0x3c4, size: 2, value: 0x0f02 },
+  { port: 0x3ce, size: 2, value: 0x0005 },
+  { port: 0x3ce, size: 2, value: 0x0506 },
+  { port: 0x3ce, size: 2, value: 0xff08 },
 ] as const;
 
 /** Counts how often two functions answer one access, until it is stopped. */

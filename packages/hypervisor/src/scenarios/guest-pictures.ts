@@ -1,9 +1,10 @@
 import { bootBios, LEGACY_RESOURCES, romVerdict, VgaResource, type VgaCard, type VgaDevice } from "@iommu-lab/vga-arbiter";
 import type { Machine } from "../machine/machine.ts";
 import { AssignedVga } from "../vm/assigned-vga.ts";
+import { Passthrough } from "../vm/passthrough.ts";
 import type { Vcpu } from "../vm/vcpu.ts";
 import { VirtualMachine } from "../vm/virtual-machine.ts";
-import { cardAt, graphicsCard, GRAPHICS_SCREEN, SIXTEEN_COLORS, VIDEO_MEMORY } from "./graphics-cards.ts";
+import { cardAt, graphicsCard, GRAPHICS_SCREEN, SIXTEEN_COLORS } from "./graphics-cards.ts";
 import { barOf } from "./host-driver.ts";
 import { laboratory, slot } from "./laboratory.ts";
 import type { Stage } from "./stage.ts";
@@ -13,7 +14,10 @@ export const POINTS = 64;
 const [INTEGRATED, ASSIGNED, OTHER] = ["0000:00:02.0", "0000:01:00.0", "0000:02:00.0"] as const;
 const INTEL = 0x8086;
 const VM_MEMORY = 2 ** 20;
-const FRAME_BUFFER = 0xc000_0000;
+/** Where the guest sees its card: 00:02.0. */
+const GUEST_SLOT = 0x10;
+/** What is drawn. */
+const POINT = 0x11;
 
 /** Where the points of a guest are. */
 export interface Picture {
@@ -47,28 +51,36 @@ const displayAt = (machine: Machine, address: string): VgaDevice => {
   return state.device;
 };
 
-/** A guest's firmware draws: BIOS through the legacy ranges, UEFI through the card's BAR where its ROM has a driver. */
-const drawAsFirmware = (machine: Machine, firmware: "bios" | "uefi"): void => {
-  const vm = new VirtualMachine(machine, { name: `guest with ${firmware}`, memory: VM_MEMORY });
+/** What firmware of a guest draws: BIOS through the legacy ranges, UEFI through the card's BAR where its ROM has a driver. */
+const drawAsFirmware = (vm: VirtualMachine, { romBytes }: VgaCard, firmware: "bios" | "uefi"): void => {
   const cpu = vm.vcpus[0] as Vcpu; // every VM has a processor
-  vm.passVga(new AssignedVga(machine, displayAt(machine, ASSIGNED), machine.kernel.vga));
-  vm.mapDirect(FRAME_BUFFER, barOf(machine.at(ASSIGNED), 0), VIDEO_MEMORY);
   if (firmware === "bios") {
-    for (const { port, value } of SIXTEEN_COLORS) cpu.out(port, 2, value);
-    for (let i = 0; i < POINTS; i++) cpu.store(GRAPHICS_SCREEN + i, 1, 0x11);
+    for (const { port, size, value } of SIXTEEN_COLORS) cpu.out(port, size, value);
+    for (let i = 0; i < POINTS; i++) cpu.store(GRAPHICS_SCREEN + i, 1, POINT);
     return;
   }
-  const { romBytes } = cardAt(machine, ASSIGNED);
+  const seat = vm.complex.find({ domain: 0, requester: GUEST_SLOT });
   // Every fourth byte is plane 0's.
-  if (romBytes && romVerdict(romBytes).ovmf === "yes") for (let i = 0; i < POINTS; i++) cpu.store(FRAME_BUFFER + 4 * i, 1, 0x11);
+  if (seat && romBytes && romVerdict(romBytes).ovmf === "yes") for (let i = 0; i < POINTS; i++) cpu.store(barOf(seat, 0) + 4 * i, 1, POINT);
 };
 
-const pointsOn = ({ memory }: VgaCard): number => Array.from({ length: POINTS }, (_, i) => memory.readPlane(0, i)).filter((byte) => byte === 0x11).length;
+/** A VM gets the card by VFIO, with its VGA ranges, draws, and gives it back. */
+const runGuest = (machine: Machine, firmware: "bios" | "uefi"): void => {
+  const vm = new VirtualMachine(machine, { name: `guest with ${firmware}`, memory: VM_MEMORY });
+  const passthrough = new Passthrough(vm);
+  passthrough.assign(ASSIGNED, GUEST_SLOT);
+  vm.boot();
+  vm.passVga(new AssignedVga(machine, displayAt(machine, ASSIGNED), machine.kernel.vga));
+  drawAsFirmware(vm, cardAt(machine, ASSIGNED), firmware);
+  passthrough.release();
+};
+
+const pointsOn = ({ memory }: VgaCard): number => Array.from({ length: POINTS }, (_, i) => memory.readPlane(0, i)).filter((byte) => byte === POINT).length;
 
 const pictureOf = (machine: Machine, igd: boolean, firmware: "bios" | "uefi"): Picture => {
   const [card, display] = [cardAt(machine, ASSIGNED), cardAt(machine, igd ? INTEGRATED : OTHER)];
   for (const { memory } of [card, display]) memory.bytes.fill(0);
-  drawAsFirmware(machine, firmware);
+  runGuest(machine, firmware);
   return { own: pointsOn(card), strays: pointsOn(display) };
 };
 

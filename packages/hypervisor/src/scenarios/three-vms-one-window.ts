@@ -14,10 +14,8 @@ const STORES = 120;
 const VM_MEMORY = 2 ** 20;
 /** Where each guest sees its card: 00:02.0. */
 const GUEST_SLOT = 0x10;
-/** What a guest writes to the miscellaneous output register: video memory answers. */
-const ENABLE = 0x67;
 /** Port accesses that set a guest's mode. */
-const MODE_PORTS = 1 + SIXTEEN_COLORS.length;
+const MODE_PORTS = SIXTEEN_COLORS.length;
 /** Nanoseconds that a process of the host keeps the ranges. */
 const HOLD = 5000;
 /** Each VM draws in a part of the screen of its own, so that what is on another's card shows. */
@@ -54,10 +52,7 @@ const areaOf = (player: number): number => AREA * (player + 1);
 
 /** Each guest sets its mode, as its video BIOS does: VFIO has reset the card. Then they store to their screens in the given order. */
 const draw = (stage: Stage, players: readonly Player[], order: readonly number[]): void => {
-  for (const { cpu } of players) {
-    cpu.out(0x3c2, 1, ENABLE);
-    for (const { port, value } of SIXTEEN_COLORS) cpu.out(port, 2, value);
-  }
+  for (const { cpu } of players) for (const { port, size, value } of SIXTEEN_COLORS) cpu.out(port, size, value);
   const done = players.map(() => 0);
   for (const turn of order) {
     const at = done[turn] ?? 0;

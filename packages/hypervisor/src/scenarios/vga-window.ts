@@ -27,7 +27,7 @@ const compareShadow = (stage: Stage, machine: Machine, card: VgaCard): void => {
 /** A picture of 640 by 480 points in 16 colors, plane by plane through a window that is too small for it. */
 const drawPlanes = (stage: Stage, machine: Machine, card: VgaCard): void => {
   const { complex, map, memory } = machine;
-  for (const { port, value } of SIXTEEN_COLORS) complex.ioWrite(port, 2, value);
+  for (const { port, size, value } of SIXTEEN_COLORS) complex.ioWrite(port, size, value);
   let arrived = 0;
   for (let plane = 0; plane < PLANES; plane++) {
     const bits = stage.random.bytes(PLANE_BYTES);
