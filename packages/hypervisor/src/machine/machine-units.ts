@@ -80,7 +80,7 @@ const amdUnit = (description: MachineIommu, index: number, memory: TableMemory, 
 };
 
 /** Makes a machine's IOMMUs. @throws ImpossibleIommu when one cannot be as described */
-export const makeUnits = (machine: MachineDescription, memory: TableMemory, send: OwnMessages): MachineUnit[] => machine.iommus.map((each, i) => (each.vendor === "intel" ? intelUnit : amdUnit)(each, i, memory, send));
+export const makeUnits = (machine: Pick<MachineDescription, "iommus">, memory: TableMemory, send: OwnMessages): MachineUnit[] => machine.iommus.map((each, i) => (each.vendor === "intel" ? intelUnit : amdUnit)(each, i, memory, send));
 
 /** What a driver is given beside its units. */
 export interface DriverParts {

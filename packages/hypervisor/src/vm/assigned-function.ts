@@ -31,6 +31,8 @@ export class AssignedFunction implements PciFunction {
   readonly #table: Uint8Array;
   readonly #tableAt: { readonly bar: number; readonly offset: number } | undefined;
   #msixControl = 0;
+  /** Low byte of MSI's control register as the guest wrote it. */
+  #msiControl = 0;
   readonly #mapped = new Map<number, number[]>();
 
   /** @param host the function in its place on the host's bus */
@@ -96,7 +98,10 @@ export class AssignedFunction implements PciFunction {
       this.#msixControl = (high << 8) & (ENABLE | FUNCTION_MASK);
       this.#syncMsix();
     }
-    if (places.msi && end > places.msi + 2 && offset < places.msi + 0x10) this.#syncMsi(places.msi);
+    if (places.msi && end > places.msi + 2 && offset <= places.msi + 2) {
+      this.#msiControl = (value >>> (8 * (places.msi + 2 - offset))) & 0xff;
+      this.#syncMsi(places.msi);
+    } else if (places.msi && end > places.msi + 4 && offset < places.msi + 0x10 && (this.#msiControl & 1) !== 0) this.#syncMsi(places.msi);
     if (offset < 0x28 && end > COMMAND) this.#syncMappings();
   }
 
@@ -115,12 +120,13 @@ export class AssignedFunction implements PciFunction {
   }
 
   #syncMsi(at: number): void {
-    const control = this.#regionRead(RegionIndex.Config, at + 2, 2);
-    if ((control & 1) === 0) {
+    // The guest's own word: VFIO shows the enable bit only once somebody takes the interrupts.
+    if ((this.#msiControl & 1) === 0) {
       if (this.#msixControl === 0) this.#messages.off();
       return;
     }
-    const count = 1 << ((control >> 4) & 7);
+    const control = this.#regionRead(RegionIndex.Config, at + 2, 2);
+    const count = 1 << ((this.#msiControl >> 4) & 7);
     const address = this.#regionRead(RegionIndex.Config, at + 4, 4);
     const data = this.#regionRead(RegionIndex.Config, at + ((control & 0x80) !== 0 ? 12 : 8), 2);
     this.#messages.use(MessageKind.Msi, Array.from({ length: count }, (_, vector) => ({ address, data: (data & ~(count - 1)) | vector })));

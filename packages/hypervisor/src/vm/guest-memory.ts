@@ -1,4 +1,4 @@
-import { PAGE_SIZE, type AddressSpace, type FrameAllocator, type Gpa, type Hpa, type Pfn, type SparseMemory } from "@iommu-lab/memory";
+import { PAGE_SIZE, type FrameAllocator, type Gpa, type Hpa, type Pfn, type PhysicalMemory, type SparseMemory } from "@iommu-lab/memory";
 import { PageRight, ProcessorTables } from "../mmu/processor-tables.ts";
 
 /** Neighbouring host pages. */
@@ -19,7 +19,7 @@ export interface GuestMemoryOptions {
  * Guest-physical memory: pages of the host, wherever they are, put together by second-stage tables. Nobody but the hypervisor
  * knows where a page really is. Also a process's memory that the kernel can pin: the hypervisor's own view of it starts at 0.
  */
-export class GuestMemory implements AddressSpace<number> {
+export class GuestMemory implements PhysicalMemory {
   /** Bytes, from GPA 0 on. */
   readonly size: number;
   /** The tables that the processor walks while the guest runs. */
@@ -98,14 +98,20 @@ export class GuestMemory implements AddressSpace<number> {
     for (const { hpa, pages } of runs) for (let i = 0; i < pages; i++) this.#frames.unpin(hpa / PAGE_SIZE + i);
   }
 
-  /** Words that a guest page is among, for walkers of tables that the guest keeps; undefined where it has no memory. */
-  wordsOf(page: Pfn<"GPA">): Uint32Array | undefined {
+  /** Words that a guest page is among, by its number in the guest, for walkers of tables that the guest keeps; undefined where it has no memory. */
+  wordsOf(page: number): Uint32Array | undefined {
     const host = this.#pages[page];
     return host === undefined ? undefined : this.#memory.wordsOf(host);
   }
 
+  /** The words of one guest page, for the guest's own kernel; undefined where it has no memory. */
+  page(page: number): Uint32Array | undefined {
+    const host = this.#pages[page];
+    return host === undefined ? undefined : this.#memory.page(host);
+  }
+
   /** Index in those words of the page's first. */
-  wordOf(page: Pfn<"GPA">): number {
+  wordOf(page: number): number {
     const host = this.#pages[page];
     return host === undefined ? 0 : this.#memory.wordOf(host);
   }

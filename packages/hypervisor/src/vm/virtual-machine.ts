@@ -1,13 +1,16 @@
 import { LocalApicsModel } from "@iommu-lab/interrupt-remap/apic";
-import type { AccessSize, AddressSpace, Gpa, Hpa } from "@iommu-lab/memory";
+import type { AccessSize, AddressSpace, Gpa, Hpa, MmioHandler } from "@iommu-lab/memory";
 import { DeliveryMode, type Interrupt, type PciFunction, type Posting } from "@iommu-lab/pci-bus";
 import { enumerate, isVga, RootComplex, VGA_MEMORY, type EnumerationReport, type ModelFunction } from "@iommu-lab/pci-bus/model";
+import { decodeMessage, newInterrupt } from "@iommu-lab/interrupt-remap";
+import type { MachineIommu } from "@iommu-lab/pci-bus/machine";
 import type { HostVector } from "../machine/host-processors.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { LegacyVgaAccess } from "./assigned-vga.ts";
 import { ExitCounts } from "./exits.ts";
 import { GuestMemory } from "./guest-memory.ts";
 import { PostedVectors } from "./posted-vectors.ts";
+import { VirtualIommu } from "./virtual-iommu.ts";
 import { Vcpu, type GuestProgram } from "./vcpu.ts";
 
 /** What a virtual machine is made of. */
@@ -19,6 +22,8 @@ export interface VmOptions {
   readonly processors?: number;
   /** Functions on the guest's bus 0, by device and function number. */
   readonly devices?: readonly { readonly devfn: number; readonly fn: ModelFunction }[];
+  /** An IOMMU of its own. */
+  readonly iommu?: MachineIommu;
   /** Whether the hypervisor is the system itself or a process on one. Default "type-2". */
   readonly layout?: "type-1" | "type-2";
 }
@@ -43,6 +48,8 @@ export class VirtualMachine {
   readonly complex: RootComplex;
   readonly apics: LocalApicsModel;
   readonly vcpus: readonly Vcpu[];
+  /** The guest's own IOMMU. */
+  readonly iommu: VirtualIommu | undefined;
   readonly exits = new ExitCounts();
   /** Vectors that arrived and no handler of the guest took. */
   readonly strayVectors: number[] = [];
@@ -66,7 +73,9 @@ export class VirtualMachine {
     const memory: AddressSpace<number> = this.memory;
     this.complex = new RootComplex({ memory, clock: machine.clock, interrupts: { deliver: (interrupt) => { this.deliver(interrupt); }, post: () => undefined } });
     const { bus } = this.complex.addHostBridge({ memory: [DEVICES] });
-    for (const { devfn, fn } of devices) bus.plug(fn, devfn);
+    this.iommu = options.iommu && new VirtualIommu({ memory: this.memory, description: options.iommu, send: (address, data) => { this.#ownMessage(address, data); } });
+    if (this.iommu) this.complex.addIommu(this.iommu.iommu);
+    for (const { devfn, fn } of [...(this.iommu?.own ? [this.iommu.own] : []), ...devices]) bus.plug(fn, devfn);
     this.#posted = ids.map((id) => {
       const processor = id % machine.processors.ids.length;
       const notification = machine.processors.allocate(processor, () => undefined);
@@ -124,6 +133,12 @@ export class VirtualMachine {
       else this.memory.readInto(gpa, bytes);
       return;
     }
+    const { iommu } = this;
+    if (iommu && gpa >= iommu.base && gpa + bytes.length <= iommu.base + iommu.size) {
+      this.exits.note("mmio", "user");
+      accessBytes(iommu.iommu.registers, gpa - iommu.base, bytes, write);
+      return;
+    }
     const direct = this.#direct.find((each) => gpa >= each.gpa && gpa + bytes.length <= each.gpa + each.size);
     const complex = direct ? this.machine.complex : this.complex;
     const at = direct ? direct.hpa + (gpa - direct.gpa) : gpa;
@@ -169,10 +184,37 @@ export class VirtualMachine {
     this.apics.deliver(interrupt);
   }
 
+  /** The guest's IOMMU interrupts its own kernel; past remapping. */
+  #ownMessage(address: number, data: number): void {
+    const interrupt = newInterrupt();
+    if (decodeMessage({ address, data }, interrupt)) this.deliver(interrupt);
+  }
+
   /** The processor in guest mode takes a posted interrupt by itself: no exit. */
   #takePosted({ structure }: Posting): void {
     for (const [vcpu, { vectors }] of this.#posted.entries()) if (vectors.structure === structure) for (const vector of vectors.take()) this.inject(vcpu, vector);
   }
 }
+
+const accessBytes = (registers: MmioHandler, offset: number, bytes: Uint8Array, write: boolean): void => {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const words = new Uint32Array(2);
+  switch (bytes.length) {
+    case 8:
+      if (write) registers.write64(offset, view.getUint32(0, true), view.getUint32(4, true));
+      else {
+        registers.read64(offset, words);
+        view.setUint32(0, words[0] as number, true); // two words
+        view.setUint32(4, words[1] as number, true);
+      }
+      break;
+    case 4:
+      if (write) registers.write(offset, 4, view.getUint32(0, true));
+      else view.setUint32(0, registers.read(offset, 4), true);
+      break;
+    default:
+      if (!write) bytes.fill(0xff);
+  }
+};
 
 const isConfigPort = (port: number): boolean => port >= CONFIG_PORTS.first && port <= CONFIG_PORTS.last;
