@@ -14,7 +14,7 @@ describe("a capture", () => {
 
   test("reads back to the same host: functions, bytes, places, groups, tables", async () => {
     const [before, after] = [readSysfs(host()), readSysfs(await packed(host()))];
-    expect({ ...after, origin: "" }).toEqual({ ...before, origin: "" });
+    expect({ ...after, origin: "", files: undefined }).toEqual({ ...before, origin: "", files: undefined });
     for (const mode of ["recorded", "computed", "compare"] as const) expect({ ...reportGroups(after, mode), origin: "" }).toEqual({ ...reportGroups(before, mode), origin: "" });
   });
 

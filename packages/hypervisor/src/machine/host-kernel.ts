@@ -4,11 +4,13 @@ import { computeIsolationGroups, factsOfModel, kernelVersion, type IsolationGrou
 import { SriovControl, type Attachment } from "@iommu-lab/pci-bus/model";
 import type { VfioKernel } from "@iommu-lab/vfio";
 import { DmaDevice, type DmaDeviceOptions } from "@iommu-lab/vfio/dma";
+import { VgaArbiter, vgaDevicesOf } from "@iommu-lab/vga-arbiter";
 import type { HostVector, InterruptHandler } from "./host-processors.ts";
 import { kernelOptions, type KernelOptions } from "./kernel-options.ts";
 import type { Machine } from "./machine.ts";
 import { hostVfio } from "./host-drivers.ts";
 import { bridgesAbove } from "./topology.ts";
+import { isIntegratedGraphics } from "./vga-function.ts";
 
 /** An IOMMU group of the host. */
 export interface HostGroup extends IsolationGroup {
@@ -46,6 +48,7 @@ export class HostKernel {
   readonly #defaults = new Map<string, IommuDomain>();
   #vfio: VfioKernel | undefined;
   readonly #dmaDevices = new Map<IommuDomain, DmaDevice>();
+  #vga: VgaArbiter | undefined;
 
   /** Starts the drivers and makes the groups; the machine's firmware has run. */
   constructor(machine: Machine) {
@@ -103,6 +106,11 @@ export class HostKernel {
     return this.#remaps && this.driverOf(address) !== undefined;
   }
 
+  /** The VGA arbiter, with the displays as they are when it is first asked for: after firmware has started them. */
+  get vga(): VgaArbiter {
+    return (this.#vga ??= this.#makeArbiter());
+  }
+
   /** Reads what the IOMMUs have logged since the last time. */
   service(): void {
     for (const driver of this.#drivers.values()) driver.service();
@@ -144,6 +152,13 @@ export class HostKernel {
 
   get #remaps(): boolean {
     return this.options.interruptRemapping && this.#machine.description.iommus.some(({ interruptRemapping }) => interruptRemapping !== false) && this.#machine.description.firmware.iommu !== false;
+  }
+
+  #makeArbiter(): VgaArbiter {
+    const { kernel, firmware } = this.#machine.description;
+    const arbiter = new VgaArbiter({ kernel: kernel.version, framebuffer: firmware.frameBuffer });
+    arbiter.scan(vgaDevicesOf(this.#machine.complex, ({ fn, bus }) => ({ isIntegrated: isIntegratedGraphics(fn.config.read(0, 2), bus.bridge !== undefined) })));
+    return arbiter;
   }
 
   /** Intel's units remap interrupts also where `intel_iommu=off` leaves DMA alone; AMD's do nothing then. */

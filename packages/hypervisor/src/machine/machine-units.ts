@@ -114,7 +114,6 @@ export const makeDriver = (units: readonly MachineUnit[], { covers, ...parts }: 
   if (!first) return undefined;
   const windows = units.map((unit) => ({ registers: unit.iommu.registers, covers: (requester: RequesterId) => covers(unit, requester) }));
   if (first.vendor === "intel") return new VtdDriver({ ...parts, hostAddressWidth: first.addressWidth, units: windows, ...(first.description.scalable ? { mode: "scalable" } : {}) });
-  const { ram, ...rest } = parts;
-  void ram;
-  return new AmdDriver({ ...rest, physicalAddressWidth: first.addressWidth, units: windows.map((window) => ({ ...window, npCache: first.description.cachingMode ?? false })), ...(first.description.scalable ? { tables: "guest" } : {}) });
+  // AMD's driver has an identity without tables everywhere: it is told of no RAM.
+  return new AmdDriver({ ...parts, physicalAddressWidth: first.addressWidth, units: windows.map((window) => ({ ...window, npCache: first.description.cachingMode ?? false })), ...(first.description.scalable ? { tables: "guest" } : {}) });
 };

@@ -3,6 +3,7 @@ import type { MachineDescription, MachineFunction } from "@iommu-lab/pci-bus/mac
 import { Bridge, Endpoint, enumerate, virtualFunctionDescription, type Attachment, type Bus, type BusRange, type EnumerationReport, type FirmwarePolicy, type ModelFunction, type RootComplex } from "@iommu-lab/pci-bus/model";
 import { EduFunction } from "../devices/edu.ts";
 import { SharedLink, StreamDevice } from "../devices/stream.ts";
+import { vgaCardOf } from "./vga-function.ts";
 import type { AddressMap } from "./address-map.ts";
 import { describeFunction } from "./make-description.ts";
 
@@ -36,6 +37,7 @@ const functionOf = (fn: MachineFunction, behindPort: boolean, clock: Clock, make
   const made = make(fn, description);
   if (made) return made;
   if (fn.behaviour === "edu") return new EduFunction({ interrupts: fn.capabilities?.msix ? "msix" : "msi", ats: fn.capabilities?.ats ?? false });
+  if (fn.behaviour === "vga") return vgaCardOf(fn, description, behindPort);
   return fn.behaviour === "stream" ? streamOf(description, clock) : new Endpoint(description);
 };
 

@@ -1,11 +1,12 @@
 import { LocalApicsModel } from "@iommu-lab/interrupt-remap/apic";
 import type { AccessSize, AddressSpace, Gpa, Hpa, MmioHandler } from "@iommu-lab/memory";
 import { DeliveryMode, type Interrupt, type PciFunction, type Posting } from "@iommu-lab/pci-bus";
-import { enumerate, RootComplex, type EnumerationReport, type ModelFunction } from "@iommu-lab/pci-bus/model";
+import { enumerate, isVga, RootComplex, VGA_MEMORY, type EnumerationReport, type ModelFunction } from "@iommu-lab/pci-bus/model";
 import { decodeMessage, newInterrupt } from "@iommu-lab/interrupt-remap";
 import type { MachineIommu } from "@iommu-lab/pci-bus/machine";
 import type { HostVector } from "../machine/host-processors.ts";
 import type { Machine } from "../machine/machine.ts";
+import type { LegacyVgaAccess } from "./assigned-vga.ts";
 import { ExitCounts } from "./exits.ts";
 import { GuestMemory } from "./guest-memory.ts";
 import { PostedVectors } from "./posted-vectors.ts";
@@ -56,6 +57,7 @@ export class VirtualMachine {
   injected = 0;
   readonly #posted: readonly { readonly vectors: PostedVectors; readonly notification: HostVector }[];
   readonly #direct: DirectMapping[] = [];
+  #vga: LegacyVgaAccess | undefined;
 
   /** @throws RangeError when the machine has not enough memory or vectors */
   constructor(machine: Machine, options: VmOptions) {
@@ -114,8 +116,18 @@ export class VirtualMachine {
     if (at >= 0) this.#direct.splice(at, 1);
   }
 
+  /** Gives the guest the legacy VGA ranges, as `x-vga=on` does: its memory has a hole there, and every access leaves the guest. */
+  passVga(vga: LegacyVgaAccess | undefined): void {
+    this.#vga = vga;
+  }
+
   /** A load or store of a virtual processor. */
   access(gpa: Gpa, bytes: Uint8Array, write: boolean): void {
+    if (this.#vga && isVga("memory", gpa, false)) {
+      this.exits.note("mmio", "user");
+      this.#vga.memory(gpa - VGA_MEMORY.base, bytes, write);
+      return;
+    }
     if (gpa + bytes.length <= this.memory.size) {
       if (write) this.memory.writeFrom(gpa, bytes);
       else this.memory.readInto(gpa, bytes);
@@ -138,12 +150,14 @@ export class VirtualMachine {
 
   portRead(port: number, size: AccessSize): number {
     this.exits.note("io", "user");
+    if (this.#vga && isVga("io", port, false)) return this.#vga.portRead(port, size);
     return isConfigPort(port) ? this.complex.configPorts.read(port - CONFIG_PORTS.first, size) : this.complex.ioRead(port, size);
   }
 
   portWrite(port: number, size: AccessSize, value: number): void {
     this.exits.note("io", "user");
-    if (isConfigPort(port)) this.complex.configPorts.write(port - CONFIG_PORTS.first, size, value);
+    if (this.#vga && isVga("io", port, false)) this.#vga.portWrite(port, size, value);
+    else if (isConfigPort(port)) this.complex.configPorts.write(port - CONFIG_PORTS.first, size, value);
     else this.complex.ioWrite(port, size, value);
   }
 

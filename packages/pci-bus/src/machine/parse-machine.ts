@@ -37,7 +37,8 @@ const pathOf = (issue: v.BaseIssue<unknown>): string => {
 
 const sentenceOf = (issue: v.BaseIssue<unknown>): string => {
   if (issue.type !== "strict_object") return issue.message;
-  const key = String(issue.path?.at(-1)?.key ?? "");
+  const last: unknown = issue.path?.at(-1)?.key;
+  const key = typeof last === "string" ? last : "";
   if (issue.expected === "never") return `There is no "${key}" here.`;
   if (issue.path === undefined) return "A machine is a JSON object.";
   return issue.expected === `"${key}"` ? `"${key}" is missing.` : `"${key}" is an object.`;

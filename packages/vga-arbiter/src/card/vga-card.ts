@@ -1,13 +1,13 @@
 import type { AccessSize, MmioHandler } from "@iommu-lab/memory";
 import type { FabricPort, UpstreamPort } from "@iommu-lab/pci-bus";
-import { pciExpress, PcieType } from "@iommu-lab/pci-bus/capabilities";
+import { pciExpress, PcieType, type FunctionDescription } from "@iommu-lab/pci-bus/capabilities";
 import { Endpoint, type LegacyVga, type ModelFunction } from "@iommu-lab/pci-bus/model";
 import { buildLegacyImage, buildOptionRom } from "../option-rom/build.ts";
 import { byteHandler, bytesHandler } from "./byte-handler.ts";
 import { readPort, writePort } from "./vga-ports.ts";
 import { VgaRegisters } from "./vga-registers.ts";
 import { VgaWindow } from "./vga-window.ts";
-import { VideoMemory } from "./video-memory.ts";
+import { PLANE_SIZE, PLANES, VideoMemory } from "./video-memory.ts";
 
 /** What sort of card. */
 export interface VgaCardOptions {
@@ -26,6 +26,11 @@ export interface VgaCardOptions {
   readonly legacySwitch?: "works" | "ignored";
   /** Behind a PCI Express link (default), or conventional PCI. */
   readonly conventional?: boolean;
+  /**
+   * The whole configuration space, in place of identity and BARs above: the first prefetchable memory BAR, or the first memory
+   * BAR, is the frame buffer, as large as the video memory, and BAR 2 holds the registers where it is another memory BAR.
+   */
+  readonly description?: FunctionDescription;
 }
 
 /** Accesses that came through the legacy ranges, in bytes for memory and in ports for I/O accesses. */
@@ -39,6 +44,8 @@ export interface LegacyAccesses {
 const NO_ACCESSES: LegacyAccesses = { memoryReads: 0, memoryWrites: 0, ioReads: 0, ioWrites: 0 };
 const REGISTER_BAR = 0x1000;
 const SMALLEST_ROM = 0x800;
+/** Unless more is asked for. */
+const MOST_MEMORY = 2 ** 24;
 
 /** BAR index of the linear frame buffer. */
 export const FRAMEBUFFER_BAR = 0;
@@ -65,22 +72,17 @@ export class VgaCard implements ModelFunction {
 
   /** @throws RangeError when the sizes are impossible */
   constructor(options: VgaCardOptions = {}) {
-    const { vendor = 0x1234, device = 0x1111, classCode = 0x03_0000, videoMemory = 2 ** 24, conventional = false } = options;
-    this.memory = new VideoMemory(videoMemory);
+    const { vendor = 0x1234, device = 0x1111 } = options.description ?? options;
+    this.romBytes = options.rom === null ? undefined : (options.rom ?? buildOptionRom([buildLegacyImage({ vendor, device, initHook: 1 })]));
+    const description = options.description ?? describeCard(options, romSize(this.romBytes));
+    const framebuffer = framebufferOf(description);
+    this.memory = new VideoMemory(options.videoMemory ?? defaultMemory(framebuffer?.size));
     this.#window = new VgaWindow(this.#registers, this.memory);
     this.#legacySwitch = options.legacySwitch ?? "works";
-    this.romBytes = options.rom === null ? undefined : (options.rom ?? buildOptionRom([buildLegacyImage({ vendor, device, initHook: 1 })]));
-    const bars = [
-      { index: FRAMEBUFFER_BAR, kind: "memory32", size: videoMemory, prefetchable: true },
-      { index: REGISTERS_BAR, kind: "memory32", size: REGISTER_BAR },
-    ] as const;
     const handlers: (MmioHandler | undefined)[] = [];
-    handlers[FRAMEBUFFER_BAR] = bytesHandler(this.memory.bytes);
-    handlers[REGISTERS_BAR] = byteHandler((at) => this.#readRegister(at), (at, value) => { this.#writeRegister(at, value); });
-    this.#endpoint = new Endpoint(
-      { vendor, device, classCode, header: 0, bars, romSize: romSize(this.romBytes), capabilities: conventional ? [] : [pciExpress({ type: PcieType.LegacyEndpoint })] },
-      { bars: handlers, ...(this.romBytes ? { rom: bytesHandler(this.romBytes, true) } : {}), reset: () => { this.#reset(); } },
-    );
+    if (framebuffer) handlers[framebuffer.index] = bytesHandler(this.memory.bytes);
+    if (hasRegisters(description, framebuffer)) handlers[REGISTERS_BAR] = byteHandler((at) => this.#readRegister(at), (at, value) => { this.#writeRegister(at, value); });
+    this.#endpoint = new Endpoint(description, { bars: handlers, ...(this.romBytes ? { rom: bytesHandler(this.romBytes, true) } : {}), reset: () => { this.#reset(); } });
     this.config = this.#endpoint.config;
     this.bars = this.#endpoint.bars;
     this.rom = this.#endpoint.rom;
@@ -167,3 +169,28 @@ export class VgaCard implements ModelFunction {
 }
 
 const romSize = (bytes: Uint8Array | undefined): number => (bytes ? Math.max(SMALLEST_ROM, 2 ** Math.ceil(Math.log2(Math.max(1, bytes.length)))) : 0);
+
+const describeCard = ({ vendor = 0x1234, device = 0x1111, classCode = 0x03_0000, videoMemory = MOST_MEMORY, conventional = false }: VgaCardOptions, rom: number): FunctionDescription => ({
+  vendor,
+  device,
+  classCode,
+  header: 0,
+  bars: [
+    { index: FRAMEBUFFER_BAR, kind: "memory32", size: videoMemory, prefetchable: true },
+    { index: REGISTERS_BAR, kind: "memory32", size: REGISTER_BAR },
+  ],
+  romSize: rom,
+  capabilities: conventional ? [] : [pciExpress({ type: PcieType.LegacyEndpoint })],
+});
+
+type CardBar = NonNullable<FunctionDescription["bars"]>[number];
+
+const framebufferOf = ({ bars = [] }: FunctionDescription): CardBar | undefined => {
+  const memory = bars.filter(({ kind }) => kind !== "io");
+  return memory.find(({ prefetchable }) => prefetchable) ?? memory[0];
+};
+
+const hasRegisters = ({ bars = [] }: FunctionDescription, framebuffer: CardBar | undefined): boolean => bars.some((bar) => bar.index === REGISTERS_BAR && bar.kind !== "io" && bar !== framebuffer);
+
+/** As much as the frame buffer shows, within reason; a frame buffer beyond it is empty. */
+const defaultMemory = (size = MOST_MEMORY): number => Math.min(MOST_MEMORY, Math.max(PLANES * PLANE_SIZE, size));
