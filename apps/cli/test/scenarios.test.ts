@@ -6,6 +6,7 @@ import { gunzipSync } from "node:zlib";
 import { buildHost, ivyBridgeZ68 } from "@iommu-lab/host/bundled";
 import { packTree } from "@iommu-lab/host";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { readRun } from "@iommu-lab/hypervisor/scenarios";
 import { iommu, shareCompiled } from "./run-iommu.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "iommu-lab-run-"));
@@ -92,6 +93,7 @@ describe.concurrent("iommu run", () => {
     expect(events.at(-1)).toEqual({ kind: "result", result: JSON.parse(run.stdout) as unknown });
     for (const kind of ["machine", "say", "check", "hop"]) expect(events.some((event) => event.kind === kind)).toBe(true);
     expect(gunzipSync(readFileSync(packed)).toString()).toBe(text);
+    expect(readRun(text).events).toHaveLength(events.length - 2);
   });
 
   test("--machine-trace writes a trace for each IOMMU, which replays; of one IOMMU under the name given", async () => {

@@ -61,7 +61,10 @@ export class HostKernel {
     this.#drivers = this.options.translation || this.#remapsAlone ? machine.makeDrivers(this.#remaps) : new Map<number, IommuDriver>();
     for (const driver of this.#drivers.values())
       driver.start({
-        fault: (fault) => this.faults.push(fault),
+        fault: (fault) => {
+          this.faults.push(fault);
+          machine.watch?.fault?.(fault);
+        },
         problem: (text) => this.problems.push(text),
       });
     this.groups = this.options.translation ? this.#makeGroups() : [];

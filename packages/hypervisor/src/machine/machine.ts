@@ -8,6 +8,7 @@ import { EventClock } from "../engines/scripted/event-clock.ts";
 import { addressMap, FIXED, type AddressMap } from "./address-map.ts";
 import { HostKernel } from "./host-kernel.ts";
 import { HostProcessors } from "./host-processors.ts";
+import { watchDriver, type MachineWatch } from "./machine-watch.ts";
 import { makeDriver, makeUnits, type MachineUnit } from "./machine-units.ts";
 import type { UnitTaps } from "./unit-taps.ts";
 import { bridgesAbove, plugFunctions, runFirmware, type FunctionMaker, type PlacedFunction } from "./topology.ts";
@@ -20,6 +21,8 @@ export interface MachineOptions {
   readonly iommu?: (unit: MachineUnit) => Iommu;
   /** Stands between each IOMMU and the rest; `memory` is the machine's, past every tap. */
   readonly taps?: (iommu: MachineIommu, memory: SparseMemory, ram: readonly RamRange[]) => UnitTaps;
+  /** Told what software does. */
+  readonly watch?: MachineWatch;
   /** Makes functions that a test brings along. */
   readonly make?: FunctionMaker;
 }
@@ -53,6 +56,7 @@ export class Machine {
   /** What a processor reaches by address: RAM, BARs, register windows. */
   readonly map: MemoryMap;
   readonly kernel: HostKernel;
+  readonly watch: MachineWatch | undefined;
   readonly #covers: (ReadonlySet<string> | undefined)[];
   readonly #unitOf = new Map<number, MachineUnit | undefined>();
   readonly #interrupt = newInterrupt();
@@ -64,6 +68,7 @@ export class Machine {
    */
   constructor(description: MachineDescription, options: MachineOptions = {}) {
     this.description = description;
+    this.watch = options.watch;
     this.addresses = addressMap(description.memory);
     this.memory = new SparseMemory({ ranges: this.addresses.ram });
     const [low] = this.addresses.ram;
@@ -119,7 +124,7 @@ export class Machine {
           interruptRemapping,
           relax: () => void this.clock.skip(),
         });
-        return driver ? [[segment, driver] as const] : [];
+        return driver ? [[segment, this.watch ? watchDriver(driver, this.watch) : driver] as const] : [];
       }),
     );
   }
