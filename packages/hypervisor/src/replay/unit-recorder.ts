@@ -146,15 +146,15 @@ export class UnitRecorder implements UnitTaps {
   /** The step stands before what the processors do on the interrupt. A trace has no word for a posting that notifies nobody by message. */
   #interrupt(lines: TraceLines, { requester, address, data }: Readonly<InterruptMessage>, sink: InterruptSink, send: (sink: InterruptSink) => void): void {
     const step = { op: "msi", bdf: placeOf(requester), addr: traceHex(address), data: traceHex(data >>> 0) };
-    let told = false;
+    const outcome = { told: false };
     const tell = (message: DeliveredMessage | undefined): void => {
-      told = true;
+      outcome.told = true;
       if (message) lines.commit();
       else lines.forget();
       lines.step({ ...step, out: message ?? null, ...(message ? {} : { impl: "posted without a message" }) });
     };
     lines.undecided(() => { send(watchDeliveries(sink, tell)); });
-    if (told) return;
+    if (outcome.told) return;
     lines.commit();
     lines.step({ ...step, out: null });
   }

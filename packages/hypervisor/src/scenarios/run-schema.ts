@@ -37,7 +37,7 @@ export type RunEvent = v.InferOutput<typeof runEventSchema>;
 const counts = v.record(v.string(), v.pipe(v.number(), v.safeInteger()));
 
 /** What a run came to. */
-export const runResultSchema = v.strictObject({
+const runResultSchema = v.strictObject({
   scenario: v.string(),
   iommu: v.picklist(["intel", "amd"]),
   seed: count,

@@ -80,7 +80,7 @@ describe.each(FORMATS)("processor tables for %s", (format) => {
     const frames = new FrameAllocator({ start: 16, count: 2, maxOrder: 0 });
     const tables = new ProcessorTables(format, memory, frames);
     expect(() => { tables.map(0, 0, Read); }).toThrow(/no frame left/);
-    expect(() => new ProcessorTables(format, memory, new FrameAllocator({ start: 16, count: 1 })).map(0, 0, Read)).toThrow(RangeError);
+    expect(() => { new ProcessorTables(format, memory, new FrameAllocator({ start: 16, count: 1 })).map(0, 0, Read); }).toThrow(RangeError);
   });
 });
 
