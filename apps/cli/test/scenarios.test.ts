@@ -108,6 +108,11 @@ describe.concurrent("iommu run", () => {
     expect((JSON.parse(stdout) as { readonly files: readonly { readonly compared: number; readonly skipped: number; readonly mismatches: readonly object[] }[] }).files.map(({ compared, skipped, mismatches }) => [compared > 0, skipped, mismatches])).toEqual(Array.from({ length: 3 }, () => [true, 0, []]));
   });
 
+  test("a run without any IOMMU says that there is nothing to trace", async () => {
+    const { code, stderr } = await iommu(["run", "vga-curse", "--machine-trace", at("none.jsonl"), "--json"]);
+    expect([code, stderr]).toEqual([0, "warning: no machine of this run has an IOMMU: there is nothing to trace.\n"]);
+  });
+
   test.each<readonly [string, readonly string[], RegExp]>([
     ["a machine trace that cannot be written", ["run", "rogue-device", "--machine-trace", "/dev/null/run.jsonl"], /cannot be written/],
     ["a scenario that is none", ["run", `no-${EVIL}`], /there is no scenario "no-x/],

@@ -3,7 +3,7 @@ import { CommandError, ExitCode } from "../exit-code.ts";
 import { MachineTraceFiles } from "../output/machine-trace-files.ts";
 import { RunTraceFile } from "../output/run-trace-file.ts";
 import { scenarioText } from "../output/scenario-text.ts";
-import { print, printJson, style } from "../output/style.ts";
+import { print, printJson, style, warn } from "../output/style.ts";
 
 /** Options of `iommu run` as the parser gives them. */
 export interface RunCommandOptions {
@@ -66,6 +66,7 @@ export const runRun = (name: string, options: RunCommandOptions): ExitCode => {
   }
   file?.close(run.result);
   const written = traces?.close() ?? [];
+  if (traces && written.length === 0) warn("no machine of this run has an IOMMU: there is nothing to trace.");
   if (options.json) printJson(run.result);
   else print([scenarioText(scenario, run), ...(written.length > 0 ? ["", `Machine traces, one for each IOMMU: ${written.join(", ")}`] : [])].join("\n"));
   return run.result.assertions.every(({ ok }) => ok) ? ExitCode.Fine : ExitCode.Finding;
