@@ -52,6 +52,7 @@ export const hostVfio = (machine: Machine, kernel: HostKernel): VfioKernel | und
     drivers: hostDrivers(machine),
     vectors: new ProcessorVectors(machine.processors),
     groups: kernel.groups,
+    reservedRegions: (address) => kernel.reservedRegionsOf(address),
     kernelDomain: (address) => kernel.defaultDomainOf(address),
     interruptRemapping: kernel.remapsInterrupts,
   });

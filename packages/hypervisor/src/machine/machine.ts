@@ -5,6 +5,7 @@ import { compareAddresses, formatAddress, parseAddress, type FunctionAddress, ty
 import type { MachineDescription, MachineIommu } from "@iommu-lab/pci-bus/machine";
 import { RootComplex, VGA_MEMORY, type Attachment, type BusTraceSink, type EnumerationReport, type InterruptWire } from "@iommu-lab/pci-bus/model";
 import { EventClock } from "../engines/scripted/event-clock.ts";
+import { acpiTables } from "./acpi-tables.ts";
 import { addressMap, FIXED, type AddressMap } from "./address-map.ts";
 import { HostKernel } from "./host-kernel.ts";
 import { HostProcessors } from "./host-processors.ts";
@@ -55,6 +56,8 @@ export class Machine {
   readonly firmware: EnumerationReport;
   /** What a processor reaches by address: RAM, BARs, register windows. */
   readonly map: MemoryMap;
+  /** Firmware's tables of the IOMMUs, by signature: DMAR or IVRS. */
+  readonly tables: ReadonlyMap<string, Uint8Array>;
   readonly kernel: HostKernel;
   readonly watch: MachineWatch | undefined;
   readonly #covers: (ReadonlySet<string> | undefined)[];
@@ -86,6 +89,7 @@ export class Machine {
     this.#covers = this.units.map(({ description: { covers } }) => covers && new Set(covers.map(canonical)));
     for (const unit of this.units) this.complex.addIommu(options.iommu?.(unit) ?? unit.iommu, unit.segment, (requester) => this.#unitFor(unit.segment, requester) === unit);
     this.map = this.#memoryMap();
+    this.tables = acpiTables(this, IO_APIC_REQUESTER[description.iommus[0]?.vendor ?? "intel"]);
     this.kernel = new HostKernel(this);
   }
 
