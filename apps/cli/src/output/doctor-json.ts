@@ -10,6 +10,7 @@ export const doctorJson = (diagnosis: Diagnosis): Readonly<Record<string, unknow
   devices: diagnosis.devices.map(({ address, selected, verdict }) => ({ device: formatAddress(address), assignedWith: selected, verdict })),
   rules: [...diagnosis.host, ...diagnosis.devices.flatMap(({ results }) => results)],
   ...(diagnosis.changes ? { changes: diagnosis.changes } : {}),
+  log: diagnosis.log.map(({ decoded: _bits, ...event }) => event),
   missing: diagnosis.missing,
   warnings: diagnosis.warnings,
 });

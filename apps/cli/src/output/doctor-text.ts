@@ -6,7 +6,7 @@ import { printable } from "./printable.ts";
 import { style } from "./style.ts";
 
 /** Lines that fit a screen of 30 with a prompt. */
-const SCREEN = 28;
+const SCREEN = 27;
 const WIDTH = 100;
 
 const VERDICTS: Readonly<Record<Verdict, readonly [colour: "green" | "yellow" | "red", text: string]>> = {
@@ -131,6 +131,15 @@ const longText = (diagnosis: Diagnosis, names: PciNames): string[] => [
   ...(diagnosis.missing.length > 0 ? ["", style("bold", "Not in this input"), ...diagnosis.missing.map(({ what, consequence }) => printable(`  ${what}; ${consequence}.`))] : []),
 ];
 
+const logLines = ({ log }: Diagnosis, verbose: boolean): string[] => {
+  if (log.length === 0) return [];
+  if (!verbose) {
+    const [first] = log;
+    return [`The kernel log tells of ${log.length} kinds of trouble${first ? `, first: ${cut(printable(first.happened), 60)}` : ""} (-v).`];
+  }
+  return ["", style("bold", "The kernel log"), ...log.flatMap(({ line, text, times, happened, why, advice }) => [style("dim", `  dmesg:${line}${times > 1 ? ` (${times} such lines)` : ""}: ${cut(printable(text.trim()), 160)}`), ...wrapped(printable([happened, why, advice].filter((each) => each !== "").join(" ")), "        ")])];
+};
+
 const changeLines = ({ changes }: Diagnosis): string[] => {
   if (!changes) return [];
   if (changes.length === 0) return ["", "Nothing changed since the baseline: kernel, firmware, options and groups are the same."];
@@ -138,4 +147,4 @@ const changeLines = ({ changes }: Diagnosis): string[] => {
 };
 
 /** A diagnosis for people. */
-export const doctorText = (diagnosis: Diagnosis, names: PciNames, verbose: boolean): string => [...(verbose ? longText(diagnosis, names) : shortText(diagnosis, names)), ...changeLines(diagnosis)].join("\n");
+export const doctorText = (diagnosis: Diagnosis, names: PciNames, verbose: boolean): string => [...(verbose ? longText(diagnosis, names) : shortText(diagnosis, names)), ...logLines(diagnosis, verbose), ...changeLines(diagnosis)].join("\n");

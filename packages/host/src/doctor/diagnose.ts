@@ -1,5 +1,6 @@
 import { compareAddresses, formatAddress, type FunctionAddress } from "@iommu-lab/pci-bus";
 import type { HostFunction, HostSnapshot, MissingInput } from "../snapshot.ts";
+import { explainLog, type LogEvent } from "../log/index.ts";
 import { compareWithBaseline, type BaselineChange } from "./baseline.ts";
 import { DeviceView } from "./device-view.ts";
 import type { GuestDomain } from "./guest-domain.ts";
@@ -43,10 +44,17 @@ export interface Diagnosis {
   readonly devices: readonly DeviceDiagnosis[];
   /** Machine and functions: of functions that were asked for the worst, of those found the best. */
   readonly verdict: Verdict;
+  /** What the kernel log tells of faults and problems; the same thing once, with the last line that says it. */
+  readonly log: readonly RepeatedEvent[];
   /** What changed since the baseline; undefined without one. */
   readonly changes?: readonly BaselineChange[];
   readonly missing: readonly MissingInput[];
   readonly warnings: readonly string[];
+}
+
+/** An event of the log, and how often it came. */
+export interface RepeatedEvent extends LogEvent {
+  readonly times: number;
 }
 
 /** A function that was asked for is not in the host. */
@@ -65,6 +73,16 @@ const resultOf = (rule: Rule, outcome: Outcome, device?: string): RuleResult => 
   optional: rule.optional ?? false,
   ...(device === undefined ? {} : { device }),
 });
+
+const troubles = (dmesg: string | undefined): RepeatedEvent[] => {
+  const found = new Map<string, RepeatedEvent>();
+  for (const event of dmesg === undefined ? [] : explainLog(dmesg)) {
+    if (event.level !== "fault" && event.level !== "problem") continue;
+    const key = `${event.id} ${event.device ?? ""}`;
+    found.set(key, { ...event, times: (found.get(key)?.times ?? 0) + 1 });
+  }
+  return [...found.values()].sort((a, b) => Number(b.level === "fault") - Number(a.level === "fault") || a.line - b.line);
+};
 
 const BASELINE = { id: "GRP-012", title: "Nothing changed since the baseline", severity: "warning" } as const;
 
@@ -115,6 +133,7 @@ export const diagnose = (snapshot: HostSnapshot, options: DiagnoseOptions = {}):
     hostVerdict,
     devices,
     verdict: worst([hostVerdict, ...(options.devices ? verdicts : verdicts.length > 0 ? [best(verdicts)] : [])]),
+    log: troubles(snapshot.dmesg),
     ...(changes ? { changes } : {}),
     missing: snapshot.missing,
     warnings: snapshot.warnings,
