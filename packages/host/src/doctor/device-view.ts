@@ -104,6 +104,6 @@ export class DeviceView {
   /** A pattern for log lines about this function: its address, then `rest`. */
   logPattern(rest: string): RegExp {
     const short = this.fn.address.domain === 0 ? `(?:0000:)?${this.name.slice(5)}` : this.name;
-    return new RegExp(`${short.replaceAll(".", "\\.")}\\b.*${rest}`, "i");
+    return new RegExp(`${short.replaceAll(".", "\\.")}\\b.*(?:${rest})`, "i");
   }
 }

@@ -47,12 +47,14 @@ const fromFormat = (line: number, text: string): LogEvent | undefined => {
   return undefined;
 };
 
-const BITS = /^(?:fault|event)/i;
+/** Events that the driver itself has no name for. */
+const UNKNOWN_EVENT = /^event with code \d+$/;
+const NEWER = { level: "fault", why: "The IOMMU logged an event that this kernel has no name for.", advice: "Update the kernel; the bits are in its line." } as const;
 
 const fromVendor = (line: number, text: string, structures: readonly DecodedStructure[]): LogEvent => {
   const [first] = structures as readonly [DecodedStructure, ...DecodedStructure[]];
   const isInterrupt = first.name === "fault" && first.facts.access === "interrupt";
-  const meaning = VENDOR_MEANINGS[isInterrupt ? "interrupt fault" : first.name] ?? (BITS.test(first.name) ? { ...OTHER_MEANING, level: "fault" as const } : OTHER_MEANING);
+  const meaning = VENDOR_MEANINGS[isInterrupt ? "interrupt fault" : first.name] ?? (UNKNOWN_EVENT.test(first.name) ? NEWER : OTHER_MEANING);
   return { line, text, id: first.name.toLowerCase().replace(/[^a-z0-9]+/g, "-"), level: meaning.level, device: deviceOf(first.facts.requester ?? first.facts.device), fields: first.facts, happened: structures.flatMap(({ meaning: sentences }) => sentences).join(" "), why: meaning.why, advice: meaning.advice, decoded: structures.filter(({ width }) => width !== undefined) };
 };
 
