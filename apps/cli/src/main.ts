@@ -8,13 +8,14 @@ import { printable } from "./output/printable.ts";
 
 const EXAMPLES = `Examples:
   $ iommu groups                                  IOMMU groups of this machine, and why
+  $ sudo iommu doctor                             can this machine give its GPU to a VM, and if not, why?
   $ sudo iommu snapshot -o host.tar.gz            capture this machine for later, or for others
   $ iommu groups --from host.tar.gz --compare     does the kernel agree with the rules?
   $ lspci -D -nn -vvv | iommu groups --from -     from pasted text
   $ dmesg | iommu decode -                        what its DMA faults mean
   $ iommu run rogue-device                        a device attacks the kernel, with and without an IOMMU
 
-Exit codes: 0 fine, 1 a finding, 2 bad input or arguments, 4 not enough data.`;
+Exit codes: 0 fine, 1 a finding, 2 bad input or arguments, 4 not enough data; doctor has its own.`;
 
 const cli = cac("iommu");
 
@@ -46,6 +47,19 @@ withFrom(cli.command("groups", "IOMMU groups with their devices, and why those a
   .action(async (options: Record<string, unknown>) => {
     const { runGroups } = await loadCommands();
     process.exitCode = await runGroups({ from: single(options, "from"), computed: flag(options, "computed"), recorded: flag(options, "recorded"), compare: flag(options, "compare"), acsOverride: single(options, "acsOverride"), json: flag(options, "json") });
+  });
+
+withFrom(cli.command("doctor", "what stands between this machine and giving devices to VMs, worst first, with evidence and advice"))
+  .option("--device <address>", "a function to be assigned, bb:dd.f; bb:dd is a whole slot; may be given several times; without it the displays are looked at")
+  .option("--baseline <source>", "the same machine at another time: what changed?")
+  .option("-v, --verbose", "every rule with all its evidence")
+  .example("  $ sudo iommu doctor --device 01:00")
+  .example("  $ iommu doctor --from host.tar.gz --device 01:00.0 --device 01:00.1 -v")
+  .example("  $ iommu doctor --from new.tar.gz --baseline old.tar.gz")
+  .example("  Exit codes: 0 ready, 1 warnings, 2 errors (or bad input, with a message), 3 blocked, 4 not enough data.")
+  .action(async (options: Record<string, unknown>) => {
+    const { runDoctor } = await loadCommands();
+    process.exitCode = await runDoctor({ from: single(options, "from"), devices: several(options, "device"), baseline: single(options, "baseline"), json: flag(options, "json"), verbose: flag(options, "verbose") });
   });
 
 withFrom(cli.command("pci [address]", "the PCI tree, or one function's configuration space, every field decoded"))

@@ -1,6 +1,7 @@
 export { runBoot } from "./boot.ts";
 export { runDecode } from "./decode.ts";
 export { runDemo } from "./demo.ts";
+export { runDoctor } from "./doctor.ts";
 export { runGroups } from "./groups.ts";
 export { runMachine } from "./machine.ts";
 export { runPci } from "./pci.ts";
