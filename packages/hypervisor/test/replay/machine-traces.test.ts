@@ -129,3 +129,30 @@ test("each of several IOMMUs has a trace of its own, of what it covers", async (
   expect(traces.map((lines) => stepsOf(lines).flatMap(({ op, bdf }) => (op === "dma_read" ? [bdf] : [])))).toEqual([[CARD], ["05:00.0"]]);
   for (const lines of traces) expect((await replay(lines)).mismatches).toEqual([]);
 });
+
+describe("what a step without words did to memory", () => {
+  /** Pages that are written after the first marked step. */
+  const pagesAfter = (lines: readonly string[]): number[] => {
+    const steps = stepsOf(lines);
+    const at = steps.findIndex(({ impl }) => impl !== undefined);
+    expect(at).toBeGreaterThan(0);
+    return steps.slice(at + 1).flatMap(({ op, addr }) => (op === "mem_write" ? [Math.floor(Number(addr) / 0x1000)] : []));
+  };
+
+  test("a posting that notifies nobody is seen when the descriptor is read again", async () => {
+    let descriptor = 0;
+    const lines = recorded("intel", (machine) => {
+      descriptor = machine.frames.allocate() * 0x1000;
+      const { address, port } = machine.at(CARD);
+      const [first, second] = [0x51, 0x52].map((vector) => {
+        const { entry, message } = machine.kernel.requestInterrupt(address, () => undefined);
+        entry?.post(descriptor, vector, false);
+        return message;
+      });
+      // The second finds a notification outstanding; the third reads what the second wrote.
+      for (const message of [first, second, first]) if (message) port.message(message.address, message.data);
+    });
+    expect(pagesAfter(lines)).toContain(descriptor / 0x1000);
+    expect((await replay(lines)).mismatches).toEqual([]);
+  });
+});
