@@ -1,6 +1,7 @@
 import { decodeIvrs, decodeIvrsUnits } from "@iommu-lab/iommu-amd/ivrs";
 import { decodeDmar, DmarPlatform } from "@iommu-lab/iommu-intel/dmar";
 import { formatAddress, parseAddress } from "@iommu-lab/pci-bus";
+import type { MachineInput } from "@iommu-lab/pci-bus/machine";
 import { describe, expect, test } from "vitest";
 import { Machine } from "../../src/machine/index.ts";
 import { twoDevices } from "./two-devices.ts";
@@ -58,5 +59,6 @@ describe.each(["intel", "amd"] as const)("reserved memory (%s)", (vendor) => {
 });
 
 test("without an IOMMU, and with one that is switched off in the setup, there is no table", () => {
-  for (const changes of [{ iommus: [] }, { firmware: { kind: "uefi", iommu: false } }] as const) expect(new Machine(twoDevices("intel", changes)).tables.size).toBe(0);
+  const without: readonly Partial<MachineInput>[] = [{ iommus: [] }, { firmware: { kind: "uefi", iommu: false } }];
+  for (const changes of without) expect(new Machine(twoDevices("intel", changes)).tables.size).toBe(0);
 });
