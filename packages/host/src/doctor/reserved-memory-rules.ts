@@ -65,5 +65,5 @@ export const RESERVED_MEMORY_RULES: readonly DeviceRule[] = [
 ];
 
 export const RELAXED_RULES: readonly HostRule[] = [
-  logRule({ id: "RMRR-004", title: "The kernel heeds firmware's reserved memory", severity: "error", pattern: /Intel-IOMMU: assuming all RMRRs are relaxable/i, advice: "This kernel is patched to ignore firmware's reservations: memory corruption is possible. Boot without relax_rmrr.", settled: (host) => (host.snapshot.commandLine !== undefined && !/relax_rmrr/.test(host.snapshot.commandLine) ? seen("proc/cmdline", "no relax_rmrr", 1) : undefined) }),
+  logRule({ id: "RMRR-004", title: "The kernel heeds firmware's reserved memory", severity: "error", pattern: /Intel-IOMMU: assuming all RMRRs are relaxable/i, advice: "This kernel is patched to ignore firmware's reservations: memory corruption is possible. Boot without relax_rmrr.", settled: (host) => (host.snapshot.commandLine !== undefined && !host.snapshot.commandLine.includes('relax_rmrr') ? seen("proc/cmdline", "no relax_rmrr", 1) : undefined) }),
 ];

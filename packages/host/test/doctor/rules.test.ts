@@ -1,7 +1,7 @@
 /** Every rule fires on a host with one thing broken, and not on the one that is nearly so. */
 import { buildEfiImage, buildLegacyImage, buildOptionRom } from "@iommu-lab/vga-arbiter";
 import { describe, expect, test } from "vitest";
-import { RULES, type RuleStatus } from "../../src/doctor/index.ts";
+import { RULES } from "../../src/doctor/index.ts";
 import { dmar, drhd, ivhdRange, ivrs } from "../acpi-bytes.ts";
 import { answerOf, boot, diagnoseWith, DISK, functions, GPU, GUEST, gpuResources, hostdev, IGD, NIC, resizable, SOUND, window64, type Change } from "./sound-host.ts";
 import { endpoint } from "../made-hosts.ts";
@@ -18,13 +18,13 @@ const quietBoot = ["[    0.000000] Linux version 6.12.0 (made)"];
 const file = (device: string, name: string, text: string): Change => ({ device: { [device]: { [name]: text } } });
 const logged = (line: string): Change => ({ log: [line] });
 const amdGpu = (device: number, more: Change = {}): Change => ({ functions: functions({ gpu: { vendor: 0x1002, device } }), ...more });
-const nvidiaRom = (device: number): Uint8Array => buildOptionRom([buildEfiImage({ vendor: 0x10de, device, classCode: 0x030000 } as never)]);
-const legacyRom = (): Uint8Array => buildOptionRom([buildLegacyImage({ vendor: 0x10de, device: 0x1402, classCode: 0x030000 } as never)]);
+const nvidiaRom = (device: number): Uint8Array => buildOptionRom([buildEfiImage({ vendor: 0x10de, device, classCode: 0x030000 })]);
+const legacyRom = (): Uint8Array => buildOptionRom([buildLegacyImage({ vendor: 0x10de, device: 0x1402, classCode: 0x030000 })]);
 const nic: Change = { assign: [NIC] };
-const igd = (more: Change["functions"] = functions({ igd: { classCode: 0x030000, driver: undefined as never } })): Change => ({ assign: [IGD], functions: more as never });
+const igd = (more: Change["functions"] = functions({ igd: { classCode: 0x030000, driver: undefined as never } })): Change => ({ assign: [IGD], functions: more });
 
-/** A rule, a change that breaks it, one that nearly does, and the answer there. */
-const CASES: readonly (readonly [id: string, why: string, fires: Change, near: Change, answer?: RuleStatus])[] = [
+/** A rule, a change that breaks it, one that nearly does. */
+const CASES: readonly (readonly [id: string, why: string, fires: Change, near: Change])[] = [
   ["HOST-001", "firmware without a table", offAnd({ host: { tables: { FACP: new Uint8Array(64) }, dmesg: quietBoot, commandLine: "quiet" } }), offAnd({ host: { dmesg: quietBoot } })],
   ["HOST-002", "no intel_iommu=on, and nothing came up", offAnd({ host: { commandLine: "quiet", dmesg: quietBoot } }), { host: { commandLine: "quiet", dmesg: quietBoot } }],
   ["HOST-003", "intel_iommu=off", offAnd({ host: { commandLine: "intel_iommu=off", dmesg: quietBoot } }), withOption("iommu=pt amd_iommu=off")],
@@ -44,7 +44,8 @@ const CASES: readonly (readonly [id: string, why: string, fires: Change, near: C
   ["GRP-001", "a function in no group", { groups: [[0, ["0000:00:00.0"]]] }, {}],
   ["GRP-002", "the card's sound stays with its driver", { assign: [GPU], functions: functions({ sound: { driver: "snd_hda_intel" } }) }, { assign: [GPU], functions: functions({ sound: { driver: "pci-stub" } }) }],
   ["GRP-004", "a host bridge among the chosen", { assign: ["0000:00:00.0"] }, { assign: [NIC] }],
-  ["GRP-005", "the disk that is mounted as /", { assign: [DISK] }, { assign: [DISK], files: { "proc/mounts": "/dev/sda1 / ext4 rw 0 0\n" } }],
+  ["GRP-005", "the disk that is mounted as /", { assign: [DISK] }, { assign: [DISK], files: { "proc/mounts": "/dev/sda1 / ext4 rw 0 0\n", "sys/block/sda/size": "1\n" } }],
+  ["GRP-005", "the disk that is mounted as /, by a partition of a disk with a longer name", { assign: [DISK], files: { "proc/mounts": "/dev/nvme0n1 /boot ext4 rw 0 0\n" } }, { assign: [DISK], files: { "proc/mounts": "/dev/nvme0n10p1 / ext4 rw 0 0\n", "sys/block/nvme0n10/size": "1\n" } }],
   ["GRP-005", "the network that is routed", { assign: [NIC], files: { "proc/net/route": "Iface\tDestination\neth0\t00000000\n" } }, { assign: [NIC], files: { "proc/net/route": "Iface\tDestination\neth00\t00000000\n" } }],
   ["GRP-006", "a group with others than its slot", { groups: [[1, ["0000:00:01.0", GPU, SOUND, NIC]]] }, { groups: [[1, ["0000:00:01.0", GPU, SOUND]]] }],
   ["GRP-007", "a group that the rules do not give", { groups: [[1, ["0000:00:01.0", GPU, SOUND, NIC, "0000:00:1c.0"]], [0, ["0000:00:00.0"]], [2, [IGD]], [6, ["0000:00:1d.0"]], [13, [DISK]]] }, {}],
@@ -119,8 +120,8 @@ describe("rules", () => {
     expect(answerOf(diagnoseWith(fires), id)).toMatchObject({ status: "fail", advice: expect.stringMatching(/./) as string });
   });
 
-  test.each(CASES)("%s: %s, nearly", (id, _why, _fires, near, answer = "pass") => {
-    expect(answerOf(diagnoseWith(near), id).status).toBe(answer);
+  test.each(CASES)("%s: %s, nearly", (id, _why, _fires, near) => {
+    expect(answerOf(diagnoseWith(near), id).status).toBe("pass");
   });
 
   test("every rule has a case", () => {
