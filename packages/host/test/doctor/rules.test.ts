@@ -38,6 +38,7 @@ const CASES: readonly (readonly [id: string, why: string, fires: Change, near: C
   ["HOST-011", "no queue", logged("DMAR: dmar0: Using Register based invalidation"), logged("DMAR: dmar0: Using Queued invalidation")],
   ["HOST-012", "the platform's opt-in", logged("DMAR: Intel-IOMMU force enabled due to platform opt in"), {}],
   ["HOST-013", "several values behind one option", withOption("intel_iommu=on,sm_on"), withOption("iommu.strict=1")],
+  ["HOST-017", "units without large pages", { files: { "sys/class/iommu/dmar0/intel-iommu/cap": "8d20780106f0466\n" } }, { files: { "sys/class/iommu/dmar0/intel-iommu/cap": "8d20784106f0466\n" } }],
   ["HOST-014", "a processor without virtualization", { files: { "proc/cpuinfo": "vendor_id\t: GenuineIntel\nflags\t\t: fpu vme\n" } }, { files: { "proc/cpuinfo": "vendor_id\t: AuthenticAMD\nflags\t\t: fpu svm\n" } }],
   ["HOST-015", "a virtual machine without an IOMMU", offAnd({ host: { dmesg: quietBoot }, files: { "proc/cpuinfo": "vendor_id\t: GenuineIntel\nflags\t\t: vmx hypervisor\n" } }), { files: { "proc/cpuinfo": "vendor_id\t: GenuineIntel\nflags\t\t: vmx hypervisor\n" } }],
   ["HOST-016", "an unsigned module under Secure Boot", { files: { "proc/modules": "vendor_reset 16384 0 - Live 0x0\n", "sys/kernel/security/lockdown": "none [integrity] confidentiality\n" }, log: ["Loading of unsigned module is rejected"] }, { files: { "proc/modules": "vendor_reset 16384 0 - Live 0x0\n" }, log: ["Loading of unsigned module is rejected"] }],
