@@ -64,6 +64,17 @@ withFrom(cli.command("doctor", "what stands between this machine and giving devi
     process.exitCode = await runDoctor({ from: several(options, "from"), devices: several(options, "device"), baseline: single(options, "baseline"), roms: several(options, "rom"), json: flag(options, "json"), verbose: flag(options, "verbose") });
   });
 
+withFrom(cli.command("report [...files]", "an anonymous record of what the doctor found, for others; with files, read those of others"))
+  .option("--device <address>", "as for doctor")
+  .option("--worked <answer>", "yes or no: did it work in a VM?")
+  .option("-o, --output <file>", "where to write; without it, standard output")
+  .example("  $ sudo iommu report --device 01:00 --worked yes -o report.json")
+  .example("  $ iommu report report.json other.json")
+  .action(async (files: string[], options: Record<string, unknown>) => {
+    const { runReport } = await loadCommands();
+    process.exitCode = await runReport(files, { from: several(options, "from"), devices: several(options, "device"), worked: single(options, "worked"), output: single(options, "output"), json: flag(options, "json") });
+  });
+
 withFrom(cli.command("pci [address]", "the PCI tree, or one function's configuration space, every field decoded"))
   .example("  $ iommu pci --from host.tar.gz")
   .example("  $ iommu pci 01:00.0 --from host.tar.gz")

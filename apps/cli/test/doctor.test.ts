@@ -31,6 +31,20 @@ interface Answer {
 }
 const json = (text: string): Answer => JSON.parse(text) as Answer;
 
+describe("iommu report", () => {
+  test("writes an anonymous report that others read", async () => {
+    const made = await iommu(["report", "--from", at("ivy.tar"), "--device", "01:00", "--worked", "yes", "-o", at("report.json")]);
+    expect([made.code, made.stderr]).toEqual([0, ""]);
+    const { code, stdout } = await iommu(["report", at("report.json")]);
+    expect(code).toBe(0);
+    expect(stdout).toContain("10de:1402");
+    expect(stdout).toContain("that it works");
+    const refused = await iommu(["report", at("dmesg.txt")]);
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toContain("is no report");
+  });
+});
+
 describe("iommu doctor", () => {
   test("fits one screen, worst first, in plain words, and exits 3 for what is blocked", async () => {
     const { code, stdout } = await iommu(["doctor", "--from", at("ivy.tar"), "--device", "01:00"]);

@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
 import { formatAddress, parseAddress, type FunctionAddress } from "@iommu-lab/pci-bus";
 import type { HostSnapshot } from "@iommu-lab/host";
-import { diagnose, UnknownDeviceError, type Diagnosis, type GuestDomain, type Verdict } from "@iommu-lab/host/doctor";
+import { diagnose, type Diagnosis, type GuestDomain, type Verdict } from "@iommu-lab/host/doctor";
 import { CommandError, ExitCode } from "../exit-code.ts";
+import { devicesFrom } from "../input/device-list.ts";
 import { openHost } from "../input/open-host.ts";
 import { PciNames } from "../names/pci-ids.ts";
 import { doctorJson } from "../output/doctor-json.ts";
@@ -24,25 +25,6 @@ export interface DoctorOptions {
 /** What the verdict says to scripts. */
 const EXIT = { ready: 0, warnings: 1, errors: 2, blocked: 3, "not-enough-data": 4 } as const satisfies Record<Verdict, number>;
 
-/** Functions by address; an address without a function number means all of the slot. */
-const parseDevices = (texts: readonly string[], snapshot: HostSnapshot): FunctionAddress[] | undefined => {
-  const addresses = texts.flatMap((text) => text.split(",")).filter((text) => text !== "").flatMap((text): FunctionAddress[] => {
-    const one = parseAddress(text);
-    if (one) return [one];
-    const slot = parseAddress(`${text}.0`);
-    if (!slot) throw new CommandError(ExitCode.BadInput, `"${text}" is no PCI address; give bb:dd.f, dddd:bb:dd.f, or bb:dd for every function of a slot.`);
-    const all = snapshot.functions.filter(({ address }) => address.domain === slot.domain && address.requester >> 3 === slot.requester >> 3).map(({ address }) => address);
-    return all.length > 0 ? all : [slot];
-  });
-  return addresses.length === 0 ? undefined : [...new Map(addresses.map((address) => [formatAddress(address), address])).values()];
-};
-
-/** What the VM gets, where nothing else is asked for. */
-const devicesOfGuest = (guest: GuestDomain | undefined, snapshot: HostSnapshot): FunctionAddress[] | undefined => {
-  const there = (guest?.devices ?? []).flatMap(({ host }) => snapshot.functions.find(({ address }) => formatAddress(address) === host)?.address ?? []);
-  return there.length > 0 ? there : undefined;
-};
-
 const LARGEST_ROM = 16 * 1024 * 1024;
 
 /** @throws CommandError when a file cannot be read or a function cannot be told */
@@ -61,13 +43,8 @@ const readRoms = (texts: readonly string[], devices: readonly FunctionAddress[] 
 }));
 
 const diagnoseOne = (snapshot: HostSnapshot, options: DoctorOptions, baseline: HostSnapshot | undefined, guest: GuestDomain | undefined): Diagnosis => {
-  const devices = parseDevices(options.devices, snapshot) ?? devicesOfGuest(guest, snapshot);
-  try {
-    return diagnose(snapshot, { devices, baseline, guest, roms: readRoms(options.roms, devices) });
-  } catch (error) {
-    if (error instanceof UnknownDeviceError) throw new CommandError(ExitCode.BadInput, `${error.message} iommu pci lists what is there.`);
-    throw error;
-  }
+  const devices = devicesFrom(options.devices, snapshot, guest);
+  return diagnose(snapshot, { devices, baseline, guest, roms: readRoms(options.roms, devices) });
 };
 
 /** `iommu doctor`: what stands between this host and assigning its devices. */

@@ -9,3 +9,5 @@ export { DomainXmlError, looksLikeDomainXml, parseDomainXml } from "./domain-xml
 export { looksLikeQemuCommand, parseQemuCommand } from "./qemu-command.ts";
 export { gatherHost, type Gathered, type Piece } from "../pieces/gather.ts";
 export { recogniseText, type Recognised } from "../pieces/recognise.ts";
+export { makeReport, type ReportOptions } from "../report/make-report.ts";
+export { parseReport, ReportError, type HardwareReport } from "../report/report-schema.ts";
