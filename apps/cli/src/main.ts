@@ -52,14 +52,27 @@ withFrom(cli.command("groups", "IOMMU groups with their devices, and why those a
 withFrom(cli.command("doctor", "what stands between this machine and giving devices to VMs, worst first, with evidence and advice"))
   .option("--device <address>", "a function to be assigned, bb:dd.f; bb:dd is a whole slot; may be given several times; without it the displays are looked at")
   .option("--baseline <source>", "the same machine at another time: what changed?")
+  .option("--rom <file>", "a dump of an option ROM, FILE or bb:dd.f=FILE; may be given several times")
   .option("-v, --verbose", "every rule with all its evidence")
   .example("  $ sudo iommu doctor --device 01:00")
   .example("  $ iommu doctor --from host.tar.gz --device 01:00.0 --device 01:00.1 -v")
+  .example("  $ iommu doctor --from lspci.txt --from dmesg.txt --from vm.xml    any pieces of one machine")
   .example("  $ iommu doctor --from new.tar.gz --baseline old.tar.gz")
   .example("  Exit codes: 0 ready, 1 warnings, 2 errors (or bad input, with a message), 3 blocked, 4 not enough data.")
   .action(async (options: Record<string, unknown>) => {
     const { runDoctor } = await loadCommands();
-    process.exitCode = await runDoctor({ from: single(options, "from"), devices: several(options, "device"), baseline: single(options, "baseline"), json: flag(options, "json"), verbose: flag(options, "verbose") });
+    process.exitCode = await runDoctor({ from: several(options, "from"), devices: several(options, "device"), baseline: single(options, "baseline"), roms: several(options, "rom"), json: flag(options, "json"), verbose: flag(options, "verbose") });
+  });
+
+withFrom(cli.command("report [...files]", "an anonymous record of what the doctor found, for others; with files, read those of others"))
+  .option("--device <address>", "as for doctor")
+  .option("--worked <answer>", "yes or no: did it work in a VM?")
+  .option("-o, --output <file>", "where to write; without it, standard output")
+  .example("  $ sudo iommu report --device 01:00 --worked yes -o report.json")
+  .example("  $ iommu report report.json other.json")
+  .action(async (files: string[], options: Record<string, unknown>) => {
+    const { runReport } = await loadCommands();
+    process.exitCode = await runReport(files, { from: several(options, "from"), devices: several(options, "device"), worked: single(options, "worked"), output: single(options, "output"), json: flag(options, "json") });
   });
 
 withFrom(cli.command("pci [address]", "the PCI tree, or one function's configuration space, every field decoded"))

@@ -5,6 +5,7 @@ export { runDoctor } from "./doctor.ts";
 export { runGroups } from "./groups.ts";
 export { runMachine } from "./machine.ts";
 export { runPci } from "./pci.ts";
+export { runReport } from "./report.ts";
 export { runReplay } from "./replay.ts";
 export { runRun, runScenarios } from "./run.ts";
 export { runSnapshot } from "./snapshot.ts";

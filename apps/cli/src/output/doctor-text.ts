@@ -6,7 +6,7 @@ import { printable } from "./printable.ts";
 import { style } from "./style.ts";
 
 /** Lines that fit a screen of 30 with a prompt. */
-const SCREEN = 27;
+const SCREEN = 26;
 const WIDTH = 100;
 
 const VERDICTS: Readonly<Record<Verdict, readonly [colour: "green" | "yellow" | "red", text: string]>> = {
@@ -118,6 +118,11 @@ const shortText = (diagnosis: Diagnosis, names: PciNames): string[] => {
     if (hidden > 0 || body.length + lines.length > room) hidden++;
     else body.push(...lines);
   }
+  const notes = merged(results.filter(({ status, severity }) => status === "fail" && severity === "info"), shown.length > 1).filter(({ id }) => id !== "DRV-001" && id !== "HOST-013");
+  for (const note of hidden > 0 ? [] : notes) {
+    const lines = [headline(note), ...wrapped(printable(note.advice), "        ").slice(0, 2)];
+    if (body.length + lines.length <= room) body.push(...lines);
+  }
   if (hidden > 0) body.push(style("dim", `        and ${hidden} more findings (-v)`));
   return [...head, ...subject, ...(body.length > 0 ? ["", ...body] : []), ...asks, "", ...foot];
 };
@@ -146,5 +151,12 @@ const changeLines = ({ changes }: Diagnosis): string[] => {
   return ["", style("bold", "Since the baseline"), ...changes.slice(0, 8).map(({ what, before, after }) => cut(printable(`  ${what}: ${before} → ${after}`), 160)), ...(changes.length > 8 ? [`  and ${changes.length - 8} more (--json)`] : [])];
 };
 
+/** How much is told. */
+export interface DoctorTextOptions {
+  readonly verbose: boolean;
+  /** What the input was taken for; empty for this machine. */
+  readonly recognised: readonly string[];
+}
+
 /** A diagnosis for people. */
-export const doctorText = (diagnosis: Diagnosis, names: PciNames, verbose: boolean): string => [...(verbose ? longText(diagnosis, names) : shortText(diagnosis, names)), ...logLines(diagnosis, verbose), ...changeLines(diagnosis)].join("\n");
+export const doctorText = (diagnosis: Diagnosis, names: PciNames, { verbose, recognised }: DoctorTextOptions): string => [...(recognised.length > 0 ? [style("dim", `Recognised: ${recognised.join(", ")}.`)] : []), ...(verbose ? longText(diagnosis, names) : shortText(diagnosis, names)), ...logLines(diagnosis, verbose), ...changeLines(diagnosis)].join("\n");

@@ -96,7 +96,7 @@ export class DeviceView {
     const { config, printed } = this.fn;
     if (config && config.length >= 4096) return findExtendedCapability(config, id);
     // A kernel that offers 256 bytes of a function cannot reach the rest itself.
-    if (config && config.length === 256 && this.#host.snapshot.kind === "sysfs") return 0;
+    if (config?.length === 256 && this.#host.snapshot.kind === "sysfs") return 0;
     if (printed?.capabilitiesShown !== "yes") return undefined;
     return printed.capabilities.find(({ offset, title }) => offset >= 0x100 && printedName.test(title))?.offset ?? 0;
   }

@@ -132,7 +132,8 @@ export const diagnose = (snapshot: HostSnapshot, options: DiagnoseOptions = {}):
     host,
     hostVerdict,
     devices,
-    verdict: worst([hostVerdict, ...(options.devices ? verdicts : verdicts.length > 0 ? [best(verdicts)] : [])]),
+    // A machine without a single function was not seen.
+    verdict: worst([hostVerdict, ...(snapshot.functions.length === 0 ? ["not-enough-data" as const] : []), ...(options.devices ? verdicts : verdicts.length > 0 ? [best(verdicts)] : [])]),
     log: troubles(snapshot.dmesg),
     ...(changes ? { changes } : {}),
     missing: snapshot.missing,

@@ -50,29 +50,45 @@ const checkAssignable = (device: DeviceView): Outcome => {
   return pass(seen(`sys/bus/pci/devices/${device.name}/class`, text));
 };
 
-/** Files that the kernel shows under a block or network device's real path hold the function's address. */
-const usersOf = (host: HostView, f: HostFunction): DoctorEvidence[] => {
+const VITAL = / (?:\/|\/boot|\/boot\/efi|\/usr|\/var|\/home) /;
+
+/** What the system has mounted where it cannot do without. */
+const vitalMounts = (host: HostView): readonly { readonly device: string; readonly evidence: DoctorEvidence }[] =>
+  (host.text("proc/mounts") ?? "").split("\n").flatMap((line, i) => (VITAL.test(line) ? [{ device: line.slice(0, line.indexOf(" ")), evidence: seen("proc/mounts", line.slice(0, 160), i + 1) }] : []));
+
+const linksTo = (host: HostView, folder: string, f: HostFunction): readonly string[] => {
   const { files } = host.snapshot;
-  if (!files) return [];
-  const mine = `/${name(f)}/`;
-  const disks = files.list("sys/block").filter((disk) => `${files.link(`sys/block/${disk}`) ?? ""}/`.includes(mine));
-  const mounts = (host.text("proc/mounts") ?? host.text("proc/self/mounts") ?? "").split("\n");
-  const mounted = disks.flatMap((disk) => mounts.flatMap((line, i) => (line.startsWith(`/dev/${disk}`) && / (?:\/|\/boot|\/boot\/efi|\/usr|\/var|\/home) /.test(line) ? [seen("proc/mounts", line.slice(0, 160), i + 1)] : [])));
-  const nets = files.list("sys/class/net").filter((net) => `${files.link(`sys/class/net/${net}`) ?? ""}/`.includes(mine));
+  return (files?.list(folder) ?? []).filter((each) => `${files?.link(`${folder}/${each}`) ?? ""}/`.includes(`/${name(f)}/`));
+};
+
+const isOn = (disk: string, device: string): boolean => new RegExp(`^/dev/${disk}(?:p?\\d+)?$`).test(device);
+
+/** The system's mounts and routes that hang on a function. */
+const usersOf = (host: HostView, f: HostFunction): DoctorEvidence[] => {
+  const disks = linksTo(host, "sys/block", f);
+  const mounted = vitalMounts(host).filter(({ device }) => disks.some((disk) => isOn(disk, device))).map(({ evidence }) => evidence);
   const routes = (host.text("proc/net/route") ?? "").split("\n");
-  const routed = nets.flatMap((net) => routes.flatMap((line, i) => (line.startsWith(`${net}\t`) ? [seen("proc/net/route", line.trim().slice(0, 160), i + 1)] : [])));
+  const routed = linksTo(host, "sys/class/net", f).flatMap((net) => routes.flatMap((line, i) => (line.startsWith(`${net}\t`) ? [seen("proc/net/route", line.trim().slice(0, 160), i + 1)] : [])));
   return [...mounted, ...routed.slice(0, 1)];
 };
 
-const HOLDS = new Set([0x01, 0x02]);
+/** Every mount the system needs is on a disk that is seen; else (LVM, encryption, RAID, ZFS) it may be on any. */
+const mountsAreClear = (host: HostView): boolean => {
+  const disks = host.snapshot.files?.list("sys/block") ?? [];
+  const mounts = vitalMounts(host);
+  return mounts.length > 0 && mounts.every(({ device }) => disks.some((disk) => isOn(disk, device)));
+};
+
+const STORAGE = 0x01;
+const NETWORK = 0x02;
 
 const checkInUse = (device: DeviceView, host: HostView): Outcome => {
   const members = [device.fn, ...(device.groupSiblings?.members ?? [])].filter((f) => device.isSelected(f) || !isBridge(f));
   const used = members.flatMap((f) => usersOf(host, f));
   if (used.length > 0) return fail(used, "The host runs on this: its system disk or its network would go away with it. Do not assign it; use another slot.");
-  const suspects = members.filter((f) => device.isSelected(f) && HOLDS.has((f.classCode ?? 0) >>> 16) && !(f.driver !== undefined && isVfioDriver(f.driver)) && (f.driver !== undefined || !device.showsDriver(f)));
-  const complete = host.text("proc/mounts") !== undefined && host.snapshot.files !== undefined && host.snapshot.files.list("sys/block").length > 0;
-  if (suspects.length > 0 && !complete) return unknown(`/proc/mounts, the links in /sys/block and /proc/net/route: does the host need ${suspects.map(name).join(", ")}?`);
+  const held = members.filter((f) => device.isSelected(f) && (f.driver === undefined ? !device.showsDriver(f) : !isVfioDriver(f.driver)));
+  const suspects = held.filter((f) => ((f.classCode ?? 0) >>> 16 === STORAGE && !mountsAreClear(host)) || ((f.classCode ?? 0) >>> 16 === NETWORK && host.text("proc/net/route") === undefined));
+  if (suspects.length > 0) return unknown(`/proc/mounts, the links in /sys/block and /proc/net/route: does the host need ${suspects.map(name).join(", ")}?`, vitalMounts(host).slice(0, 2).map(({ evidence }) => evidence));
   return pass(seen(groupSource(device), "neither the system's disks nor its network hang on what is assigned"));
 };
 

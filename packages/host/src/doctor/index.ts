@@ -7,3 +7,7 @@ export type { Verdict } from "./verdict.ts";
 export { explainLog, LOG_FORMATS, type LogEvent, type LogFormat, type LogLevel, type LogMeaning } from "../log/index.ts";
 export { DomainXmlError, looksLikeDomainXml, parseDomainXml } from "./domain-xml.ts";
 export { looksLikeQemuCommand, parseQemuCommand } from "./qemu-command.ts";
+export { gatherHost, type Gathered, type Piece } from "../pieces/gather.ts";
+export { recogniseText, type Recognised } from "../pieces/recognise.ts";
+export { makeReport, type ReportOptions } from "../report/make-report.ts";
+export { parseReport, ReportError, type HardwareReport } from "../report/report-schema.ts";

@@ -1,7 +1,10 @@
+import { CHIPSET_PLACES, chipsetOf } from "../hardware/chipsets.ts";
+import { processorQuirks } from "../hardware/processor-quirks.ts";
 import { judgeProcessor, processorOf } from "../hardware/processors.ts";
 import type { HostView } from "./host-view.ts";
 import { logRule } from "./log-rule.ts";
 import { fail, notConcerned, pass, seen, unknown, type DoctorEvidence, type HostRule, type Outcome } from "./rule.ts";
+import { capabilityRegisters } from "./unit-registers.ts";
 
 const TABLES = "sys/firmware/acpi/tables";
 
@@ -15,9 +18,11 @@ const absentAdvice = (host: HostView): string => {
   if (host.virtual) return "This is a virtual machine: give it a virtual IOMMU on the host it runs on (libvirt <iommu>, QEMU -device intel-iommu, Proxmox viommu=).";
   const processor = processorOf(host.text("proc/cpuinfo"));
   const verdict = processor === undefined ? undefined : judgeProcessor(processor);
-  if (verdict?.support === "no") return `This processor cannot: ${verdict.source}. No setting helps; it takes another processor.`;
+  if (processor && verdict?.support === "no") return `This processor (${processor.name}) cannot: ${verdict.source}. No setting helps; it takes another processor.`;
+  const chipset = CHIPSET_PLACES.flatMap((place) => chipsetOf(place, host.at(place)?.vendor, host.at(place)?.device) ?? [])[0];
+  const board = chipset === undefined ? "" : chipset.support === "official" ? ` The chipset (${chipset.name}) has it officially.` : chipset.support === "none" ? ` The chipset (${chipset.name}) does not have it.` : ` With the chipset ${chipset.name} it is the board maker's choice: the board's manual tells.`;
   const sure = verdict?.support === "yes" ? ` The processor can (${verdict.source}).` : "";
-  return `Switch it on in firmware setup: VT-d (Intel) or IOMMU = Enabled, not Auto (AMD).${sure} Where there is no such setting, look for a firmware update; some boards show it only with virtualization (VT-x, SVM) on.`;
+  return `Switch it on in firmware setup: VT-d (Intel) or IOMMU = Enabled, not Auto (AMD).${sure}${board} Where there is no such setting, look for a firmware update; some boards show it only with virtualization (VT-x, SVM) on.`;
 };
 
 const checkPresence = (host: HostView): Outcome => {
@@ -95,6 +100,19 @@ const checkSubOptions = (host: HostView): Outcome => {
   return option ? fail(option, "Several values stand behind one option: keep the others when you change one.") : pass();
 };
 
+/** Second-stage large-page support: CAP bits 37:34. VT-d §11.4.2 "Capability Register". */
+const LARGE_PAGES = 0xfn << 34n;
+
+const checkLargePages = (host: HostView): Outcome => {
+  if (host.vendor === "amd") return notConcerned("AMD's IOMMUs all map large pages.");
+  const units = capabilityRegisters(host);
+  const without = units.filter(({ cap }) => (cap & LARGE_PAGES) === 0n);
+  const processor = processorOf(host.text("proc/cpuinfo"));
+  const [quirk] = processor ? processorQuirks(processor) : [];
+  if (without.length > 0 || (units.length === 0 && quirk)) return fail([...without.map(({ evidence, cap }) => seen(evidence.source, `cap 0x${cap.toString(16)}: bits 37:34 (SLLPS) are 0`, evidence.line)), quirk ? seen("hardware base", `${quirk.text} Source: ${quirk.source}.`) : undefined], "Memory of a VM is mapped in 4 KiB pages: slower, not wrong. Nothing to do.");
+  return units.length > 0 ? pass(units.map(({ evidence }) => evidence)) : unknown("the CAP register (/sys/class/iommu/dmar0/intel-iommu/cap, or the log's line with reg_base_addr)");
+};
+
 /** Whether there is an IOMMU, and whether it is on. */
 export const PRESENCE_RULES: readonly HostRule[] = [
   { about: "host", id: "HOST-001", title: "The machine has an IOMMU that firmware describes", severity: "block", check: checkPresence },
@@ -110,4 +128,5 @@ export const PRESENCE_RULES: readonly HostRule[] = [
   logRule({ id: "HOST-011", title: "Units take their commands from a queue", severity: "warning", pattern: /dmar\d+: Using Register based invalidation/i, advice: "Without the queue there is neither interrupt posting nor ATS, and unmapping is slow: hardware of the first generations." }),
   { about: "host", id: "HOST-012", title: "Firmware leaves DMA protection to the user", severity: "info", check: checkOptIn },
   { about: "host", id: "HOST-013", title: "IOMMU options have one value each", severity: "info", check: checkSubOptions },
+  { about: "host", id: "HOST-017", title: "Units map large pages", severity: "info", check: checkLargePages },
 ];

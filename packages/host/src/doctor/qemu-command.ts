@@ -52,7 +52,7 @@ export const parseQemuCommand = (text: string, source: string): GuestDomain => {
     source,
     starter: "qemu",
     memoryBytes: memoryOf(values(words, "-m")[0]),
-    hugepages: values(words, "-mem-path").some((path) => /huge/.test(path)) || values(words, "-object").some((value) => /hugetlb=on|mem-path=\S*huge/.test(value)),
+    hugepages: values(words, "-mem-path").some((path) => path.includes('huge')) || values(words, "-object").some((value) => /hugetlb=on|mem-path=\S*huge/.test(value)),
     machine: machine.get("type"),
     firmware: /OVMF|edk2|if=pflash/i.test(text.slice(0, LONGEST)) ? "uefi" : "bios",
     balloon: devices.some((each) => (each.get("driver") ?? "").startsWith("virtio-balloon")),

@@ -1,5 +1,6 @@
 import { hex } from "@iommu-lab/memory";
 import { resolveScope } from "../groups/iommu-coverage.ts";
+import type { HostFunction } from "../snapshot.ts";
 import type { DeviceView } from "./device-view.ts";
 import type { HostView } from "./host-view.ts";
 import { logRule } from "./log-rule.ts";
@@ -10,11 +11,25 @@ const ADVICE = "Firmware keeps using this memory by the function's DMA, so the k
 /** USB controllers and displays let go of their regions when a driver takes over: Linux assigns them. */
 const isRelaxable = (device: DeviceView): boolean => device.class === 0x0c03 || device.isDisplay;
 
+const SUB_HIERARCHY = 2;
+
+/** The bridges above a function. */
+const pathOf = (f: HostFunction, host: HostView): readonly HostFunction[] => {
+  const path: HostFunction[] = [];
+  for (let parent = f.parent && host.at(f.parent); parent && path.length < 256; parent = parent.parent && host.at(parent.parent)) path.push(parent);
+  return path;
+};
+
 /** The reserved regions that the DMAR table names a function for. VT-d §8.4. */
 const rmrrsOf = (device: DeviceView, host: HostView): DoctorEvidence[] =>
   (host.dmar?.structures ?? []).flatMap((structure) => {
     if (structure.name !== "RMRR" || structure.segment !== device.fn.address.domain) return [];
-    const named = structure.scopes.some((scope) => resolveScope(host.snapshot.functions, structure.segment, scope) === device.fn);
+    const above = pathOf(device.fn, host);
+    // A scope names an endpoint, or a bridge with all that is below it.
+    const named = structure.scopes.some((scope) => {
+      const found = resolveScope(host.snapshot.functions, structure.segment, scope);
+      return found !== undefined && (found === device.fn || (scope.type === SUB_HIERARCHY && above.includes(found)));
+    });
     return named ? [seen("DMAR", `RMRR ${hex(structure.base)} to ${hex(structure.limit)} for ${device.name}`)] : [];
   });
 
@@ -65,5 +80,5 @@ export const RESERVED_MEMORY_RULES: readonly DeviceRule[] = [
 ];
 
 export const RELAXED_RULES: readonly HostRule[] = [
-  logRule({ id: "RMRR-004", title: "The kernel heeds firmware's reserved memory", severity: "error", pattern: /Intel-IOMMU: assuming all RMRRs are relaxable/i, advice: "This kernel is patched to ignore firmware's reservations: memory corruption is possible. Boot without relax_rmrr.", settled: (host) => (host.snapshot.commandLine !== undefined && !/relax_rmrr/.test(host.snapshot.commandLine) ? seen("proc/cmdline", "no relax_rmrr", 1) : undefined) }),
+  logRule({ id: "RMRR-004", title: "The kernel heeds firmware's reserved memory", severity: "error", pattern: /Intel-IOMMU: assuming all RMRRs are relaxable/i, advice: "This kernel is patched to ignore firmware's reservations: memory corruption is possible. Boot without relax_rmrr.", settled: (host) => (host.snapshot.commandLine !== undefined && !host.snapshot.commandLine.includes('relax_rmrr') ? seen("proc/cmdline", "no relax_rmrr", 1) : undefined) }),
 ];

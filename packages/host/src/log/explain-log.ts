@@ -35,13 +35,13 @@ const deviceOf = (text: Fact | undefined): string | undefined => {
   return address && formatAddress(address);
 };
 
-const fill = (sentence: string, fields: Readonly<Record<string, Fact>>): string => sentence.replace(/\{(\w+)\}/g, (_whole, name: string) => String(fields[name] ?? "?"));
+const fill = (sentence: string, fields: Readonly<Record<string, string>>): string => sentence.replace(/\{(\w+)\}/g, (_whole, name: string) => fields[name] ?? "");
 
 const fromFormat = (line: number, text: string): LogEvent | undefined => {
   for (const format of LOG_FORMATS) {
     const match = format.pattern.exec(text);
     if (!match) continue;
-    const fields = Object.fromEntries(Object.entries(match.groups ?? {}).filter((entry): entry is [string, string] => entry[1] !== undefined));
+    const fields = Object.fromEntries(Object.entries<string | undefined>(match.groups ?? {}).filter((entry): entry is [string, string] => entry[1] !== undefined));
     return { line, text, id: format.id, level: format.level, device: deviceOf(fields.device), fields, happened: fill(format.happened, fields), why: format.why, advice: format.advice, decoded: [] };
   }
   return undefined;
@@ -55,7 +55,7 @@ const fromVendor = (line: number, text: string, structures: readonly DecodedStru
   const [first] = structures as readonly [DecodedStructure, ...DecodedStructure[]];
   const isInterrupt = first.name === "fault" && first.facts.access === "interrupt";
   const meaning = VENDOR_MEANINGS[isInterrupt ? "interrupt fault" : first.name] ?? (UNKNOWN_EVENT.test(first.name) ? NEWER : OTHER_MEANING);
-  return { line, text, id: first.name.toLowerCase().replace(/[^a-z0-9]+/g, "-"), level: meaning.level, device: deviceOf(first.facts.requester ?? first.facts.device), fields: first.facts, happened: structures.flatMap(({ meaning: sentences }) => sentences).join(" "), why: meaning.why, advice: meaning.advice, decoded: structures.filter(({ width }) => width !== undefined) };
+  return { line, text, id: first.name.toLowerCase().replace(/[^a-z0-9]+/g, "-"), level: meaning.level, device: deviceOf(first.facts.requester) ?? deviceOf(first.facts.device), fields: first.facts, happened: structures.flatMap(({ meaning: sentences }) => sentences).join(" "), why: meaning.why, advice: meaning.advice, decoded: structures.filter(({ width }) => width !== undefined) };
 };
 
 /** The vendors' structures by the offset of their line. */

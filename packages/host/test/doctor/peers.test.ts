@@ -74,6 +74,12 @@ describe("what other tools get wrong", () => {
     expect(of("Intel(R) Something New")).not.toMatch(/cannot|can \(/);
   });
 
+  test("the chipset's word counts where it is known, and Sandy Bridge's peculiarity is told", () => {
+    const host = diagnose(readSysfs(treeWith({ functions: [...functions(), endpoint("0000:00:1f.0", { type: "conventional", vendor: 0x8086, device: 0x1c44, classCode: 0x060100 })], groups: [], files: { "sys/class/iommu": undefined, "proc/cpuinfo": "vendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 42\nmodel name\t: Intel(R) Core(TM) i7-2600 CPU @ 3.40GHz\nflags\t\t: vmx\n" }, host: { tables: { FACP: new Uint8Array(40) }, dmesg: ["Linux version 6.12.0"] } })));
+    expect(answerOf(host, "HOST-001").advice).toContain("With the chipset Z68 it is the board maker's choice");
+    expect(answerOf(host, "HOST-017")).toMatchObject({ status: "fail", severity: "info" });
+  });
+
   test("a card with five functions goes as a whole", () => {
     const cards = [0, 1, 2, 3].map((fn) => endpoint(`0000:00:05.${fn}`, { vendor: 0x10de, device: 0x1e00 + fn, classCode: [0x030000, 0x040300, 0x0c0330, 0x0c8000][fn] ?? 0, multifunction: true }));
     const snapshot = readSysfs(treeWith({ functions: [...functions(), ...cards] }));
