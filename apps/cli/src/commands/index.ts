@@ -4,6 +4,7 @@ export { runDemo } from "./demo.ts";
 export { runGroups } from "./groups.ts";
 export { runMachine } from "./machine.ts";
 export { runPci } from "./pci.ts";
+export { runPlan } from "./plan.ts";
 export { runReplay } from "./replay.ts";
 export { runRun, runScenarios } from "./run.ts";
 export { runSnapshot } from "./snapshot.ts";

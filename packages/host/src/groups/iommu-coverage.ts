@@ -49,6 +49,9 @@ class Hierarchy {
   }
 }
 
+/** The function that a device scope's path leads to. VT-d §8.3.1. */
+export const resolveScope = (functions: readonly HostFunction[], domain: number, scope: DmarScope): HostFunction | undefined => new Hierarchy(functions).resolve(domain, scope);
+
 const isBridge = (f: HostFunction): boolean => ((f.config?.[14] ?? 0) & 0x7f) === 1 || (f.classCode ?? 0) >>> 8 === 0x0604;
 
 const scopeFunctions = (hierarchy: Hierarchy, unit: DmarUnit): HostFunction[] =>
