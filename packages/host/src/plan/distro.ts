@@ -98,6 +98,8 @@ const arch = (options: string): DistroSteps => ({
     `for entry in "$root"/boot/loader/entries/*.conf "$root"/efi/loader/entries/*.conf; do`,
     `\tif [ -f "$entry" ]; then append_words "\${entry#"$root"}" options "${options}"; fi`,
     "done",
+    "# The variable is GRUB's, for GRUB to expand.",
+    "# shellcheck disable=SC2016",
     `if [ -f "$root/etc/default/grub" ]; then append_block /etc/default/grub '${grubLine(options)}'; fi`,
   ],
   regenerate: ["run mkinitcpio -P", ...(options === "" ? [] : [`if [ -f "$root/etc/default/grub" ]; then run grub-mkconfig -o /boot/grub/grub.cfg; fi`])],
@@ -110,6 +112,8 @@ const opensuse = (options: string): DistroSteps => ({
   setOptions: options === "" ? [] : [
     "# systemd-boot takes /etc/kernel/cmdline, GRUB /etc/default/grub.",
     `if [ -f "$root/etc/kernel/cmdline" ]; then append_words /etc/kernel/cmdline "" "${options}"; fi`,
+    "# The variable is GRUB's, for GRUB to expand.",
+    "# shellcheck disable=SC2016",
     `if [ -f "$root/etc/default/grub" ]; then append_block /etc/default/grub '${grubLine(options)}'; fi`,
   ],
   regenerate: ["run dracut --force --regenerate-all", ...(options === "" ? [] : ["if command -v sdbootutil >/dev/null 2>&1; then run sdbootutil update-all-entries; else run grub2-mkconfig -o /boot/grub2/grub.cfg; fi"])],

@@ -39,24 +39,22 @@ export const rivalDrivers = (functions: readonly HostFunction[]): string[] => {
 export const bindScript = (functions: readonly HostFunction[]): string => `#!/bin/sh
 # ${WRITTEN_BY}
 # Reserves these functions for vfio-pci by address, then loads it. modprobe runs this in place of loading vfio-pci.
-for address in ${functions.map(nameOf).join(" ")}; do
-	device="/sys/bus/pci/devices/$address"
-	if [ -e "$device/driver_override" ]; then
-		echo vfio-pci > "$device/driver_override"
+reserve() {
+	if [ -e "/sys/bus/pci/devices/$1/driver_override" ]; then
+		echo vfio-pci > "/sys/bus/pci/devices/$1/driver_override"
 	else
-		echo "vfio-bind.sh: $address is not there" >&2
+		echo "vfio-bind.sh: $1 is not there" >&2
 	fi
-done
-if [ "\${1-}" = load ]; then
+}
+probe() {
+	if [ -e "/sys/bus/pci/devices/$1" ] && [ ! -e "/sys/bus/pci/devices/$1/driver" ] && [ -e /sys/bus/pci/drivers/vfio-pci ]; then
+		echo "$1" > /sys/bus/pci/drivers_probe
+	fi
+}
+${functions.map((f) => `reserve ${nameOf(f)}\n`).join("")}if [ "\${1-}" = load ]; then
 	modprobe --ignore-install vfio-pci
 fi
-for address in ${functions.map(nameOf).join(" ")}; do
-	device="/sys/bus/pci/devices/$address"
-	if [ -e "$device" ] && [ ! -e "$device/driver" ] && [ -e /sys/bus/pci/drivers/vfio-pci ]; then
-		echo "$address" > /sys/bus/pci/drivers_probe
-	fi
-done
-`;
+${functions.map((f) => `probe ${nameOf(f)}\n`).join("")}`;
 
 export const udevRules = (functions: readonly HostFunction[]): string =>
   `# ${WRITTEN_BY}\n${functions.map((f) => `ACTION=="add", SUBSYSTEM=="pci", KERNEL=="${nameOf(f)}", ATTR{driver_override}="vfio-pci"\n`).join("")}`;

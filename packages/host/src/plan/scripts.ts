@@ -29,9 +29,13 @@ if [ -z "$root" ] && [ "$(id -u)" != 0 ]; then
 fi
 `;
 
-const FILE_LIST = (files: readonly HostFile[]): string => files.map(({ path }) => shellWord(path)).join(" ");
-
 const EDITING = `here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+require_absent() {
+	if [ -e "$root$1" ]; then
+		echo "$1 is there already and not of this plan; nothing was changed." >&2
+		exit 1
+	fi
+}
 make_folder() {
 	if [ -d "$1" ]; then return 0; fi
 	make_folder "$(dirname "$1")"
@@ -89,12 +93,7 @@ if [ -e "$state" ]; then
 	echo "The plan is applied already; run undo.sh first." >&2
 	exit 1
 fi
-for file in ${FILE_LIST(files)}; do
-	if [ -e "$root$file" ]; then
-		echo "$file is there already and not of this plan; nothing was changed." >&2
-		exit 1
-	fi
-done
+${files.map(({ path }) => `require_absent ${shellWord(path)}`).join("\n")}
 mkdir -p "$state"
 : > "$state/folders"
 : > "$state/placed"
@@ -159,16 +158,16 @@ bad() {
 if [ -n "$(ls "$root/sys/class/iommu" 2>/dev/null)" ]; then ok "an IOMMU is on"; else bad "no IOMMU is on: look for DMAR: or AMD-Vi: in the kernel's log"; fi
 if grep -q 'IR-' "$root/proc/interrupts" 2>/dev/null; then ok "interrupts are remapped"; else bad "no interrupt is remapped (no IR- in /proc/interrupts)"; fi
 ${kernelOptions.map((option) => `if tr ' ' '\\n' < "$root/proc/cmdline" | grep -qxF -e ${shellWord(option)}; then ok ${shellWord(`kernel option ${option}`)}; else bad ${shellWord(`kernel option ${option} is missing`)}; fi\n`).join("")}expected=" ${expectedMembers.join(" ")} "
-for address in ${bound.map(nameOf).join(" ")}; do
-	device="$root/sys/bus/pci/devices/$address"
+check() {
+	device="$root/sys/bus/pci/devices/$1"
 	driver=$(basename "$(readlink "$device/driver" 2>/dev/null)" 2>/dev/null)
-	if [ "$driver" = vfio-pci ]; then ok "$address is with vfio-pci"; else bad "$address is with \${driver:-no driver}"; fi
+	if [ "$driver" = vfio-pci ]; then ok "$1 is with vfio-pci"; else bad "$1 is with \${driver:-no driver}"; fi
 	for member in "$device"/iommu_group/devices/*; do
 		case "$expected" in
 		*" $(basename "$member") "*) ;;
-		*) bad "the group of $address also holds $(basename "$member")" ;;
+		*) bad "the group of $1 also holds $(basename "$member")" ;;
 		esac
 	done
-done
-${hugepages === undefined ? "" : `if [ "$(cat "$root/proc/sys/vm/nr_hugepages" 2>/dev/null)" -ge ${Math.ceil(hugepages / 2)} ]; then ok "huge pages are set aside"; else bad "not enough huge pages"; fi\n`}exit "$status"
+}
+${bound.map((f) => `check ${nameOf(f)}\n`).join("")}${hugepages === undefined ? "" : `if [ "$(cat "$root/proc/sys/vm/nr_hugepages" 2>/dev/null)" -ge ${Math.ceil(hugepages / 2)} ]; then ok "huge pages are set aside"; else bad "not enough huge pages"; fi\n`}exit "$status"
 `;
