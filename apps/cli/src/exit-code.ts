@@ -6,6 +6,8 @@ export const ExitCode = {
   Finding: 1,
   /** Bad input or arguments. */
   BadInput: 2,
+  /** What was asked for cannot be done on that host. */
+  Refused: 3,
   /** The input is good, but does not show enough to answer. */
   NotEnough: 4,
   /** A guest was still running when its time was over; as timeout(1). */

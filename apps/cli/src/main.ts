@@ -15,7 +15,7 @@ const EXAMPLES = `Examples:
   $ dmesg | iommu decode -                        what its DMA faults mean
   $ iommu run rogue-device                        a device attacks the kernel, with and without an IOMMU
 
-Exit codes: 0 fine, 1 a finding, 2 bad input or arguments, 4 not enough data; doctor has its own.`;
+Exit codes: 0 fine, 1 a finding, 2 bad input or arguments, 3 refused, 4 not enough data; doctor has its own.`;
 
 const cli = cac("iommu");
 
@@ -32,6 +32,12 @@ const single = (options: Readonly<Record<string, unknown>>, name: string): strin
 const several = (options: Readonly<Record<string, unknown>>, name: string): string[] => {
   const value = options[name];
   return (value === undefined ? [] : Array.isArray(value) ? (value as unknown[]) : [value]).map((each) => single({ [name]: each }, name) ?? "");
+};
+/** An option as it was written: the parser makes the number 9.1 of the version "9.10". */
+const asWritten = (options: Readonly<Record<string, unknown>>, name: string, option: string): string | undefined => {
+  const value = single(options, name);
+  const at = process.argv.findIndex((arg) => arg === option || arg.startsWith(`${option}=`));
+  return at < 0 ? value : process.argv[at] === option ? (process.argv[at + 1] ?? value) : process.argv[at]?.slice(option.length + 1);
 };
 const flag = (options: Readonly<Record<string, unknown>>, name: string): boolean => options[name] === true;
 
@@ -172,6 +178,38 @@ withFrom(cli.command("machine [file]", "a machine.json of this host, or of anoth
     const { runMachine } = await loadCommands();
     const rest = Array.isArray(options["--"]) ? (options["--"] as string[]) : [];
     process.exitCode = await runMachine(file ?? rest[0], { from: single(options, "from"), output: single(options, "output"), schema: flag(options, "schema"), json: flag(options, "json") });
+  });
+
+withFrom(cli.command("plan", "everything it takes to give devices to a VM, as files: kernel options, binding, the guest, and how to take it back"))
+  .option("--device <address>", "what to assign; may be given several times; bb:dd means every function of a slot")
+  .option("--distro <name>", "debian, ubuntu, fedora, arch, opensuse, popos, silverblue, nixos or proxmox")
+  .option("--target <name>", "libvirt, qemu, proxmox or kubevirt")
+  .option("--libvirt-version <version>", "the libvirt that reads the XML", { default: "9.0" })
+  .option("--guest <kind>", "linux or windows", { default: "linux" })
+  .option("--guest-iommu <kind>", "an IOMMU for the guest itself: none, intel or virtio", { default: "none" })
+  .option("--memory <mib>", "the guest's memory; by default half of the host's, at most 8192")
+  .option("--hugepages", "back the guest's memory with pages of 2 MiB, set aside at boot")
+  .option("--assume <key>", "take for granted what the input does not show: iommu, intel, amd, groups, drivers, interrupt-remapping, reserved-memory, unused")
+  .option("--out <folder>", "a new folder for the files")
+  .example("  $ iommu plan --device 01:00.0 --distro debian --target libvirt --out plan")
+  .example("  $ iommu plan --device 01:00 --from host.tar.gz --distro arch --target qemu --guest windows --out plan")
+  .example("  Exit codes: 0 written, 1 written but the machine itself is not fit, 2 bad input, 3 refused, 4 not enough data")
+  .action(async (options: Record<string, unknown>) => {
+    const { runPlan } = await loadCommands();
+    process.exitCode = await runPlan({
+      from: single(options, "from"),
+      devices: several(options, "device"),
+      distro: single(options, "distro"),
+      target: single(options, "target"),
+      libvirtVersion: asWritten(options, "libvirtVersion", "--libvirt-version"),
+      guest: single(options, "guest"),
+      guestIommu: single(options, "guestIommu"),
+      memory: single(options, "memory"),
+      hugepages: flag(options, "hugepages"),
+      assume: several(options, "assume"),
+      out: single(options, "out"),
+      json: flag(options, "json"),
+    });
   });
 
 cli

@@ -6,6 +6,7 @@ export { runGroups } from "./groups.ts";
 export { runMachine } from "./machine.ts";
 export { runPci } from "./pci.ts";
 export { runReport } from "./report.ts";
+export { runPlan } from "./plan.ts";
 export { runReplay } from "./replay.ts";
 export { runRun, runScenarios } from "./run.ts";
 export { runSnapshot } from "./snapshot.ts";
