@@ -1,9 +1,13 @@
-import { runScenario, SCENARIOS, scenarioNamed, type RunEvent, type Scenario, type ScenarioRun } from "@iommu-lab/hypervisor/scenarios";
+import { runScenario, SCENARIOS as MACHINE_SCENARIOS, type RunEvent, type Scenario, type ScenarioRun } from "@iommu-lab/hypervisor/scenarios";
 import { CommandError, ExitCode } from "../exit-code.ts";
 import { MachineTraceFiles } from "../output/machine-trace-files.ts";
 import { RunTraceFile } from "../output/run-trace-file.ts";
 import { scenarioText } from "../output/scenario-text.ts";
 import { print, printJson, style, warn } from "../output/style.ts";
+import { willItWork } from "../scenarios/will-it-work.ts";
+
+/** Those of machines, and those of hosts, which only the command knows beside each other. */
+const SCENARIOS: readonly Scenario[] = [...MACHINE_SCENARIOS, willItWork];
 
 /** Options of `iommu run` as the parser gives them. */
 export interface RunCommandOptions {
@@ -27,7 +31,7 @@ const seedOf = (text: string): number => {
 };
 
 const scenarioOf = (name: string): Scenario => {
-  const found = scenarioNamed(name);
+  const found = SCENARIOS.find((each) => each.name === name);
   if (!found) throw new CommandError(ExitCode.BadInput, `there is no scenario "${name}"; iommu scenarios lists them.`);
   return found;
 };
