@@ -5,7 +5,7 @@ import { DumpError, findTables, isText, type FoundTable } from "./acpi-bytes.ts"
 import { openPath, openSource, unpack } from "./open-source.ts";
 
 /** What `iommu doctor` takes, for messages. */
-export const PIECES = "a snapshot, a folder, or any of: lspci, dmesg, /proc/cmdline, /proc/cpuinfo, listings of IOMMU groups, DMAR or IVRS (raw or acpidump), libvirt XML, a QEMU command line; - for standard input";
+const PIECES = "a snapshot, a folder, or any of: lspci, dmesg, /proc/cmdline, /proc/cpuinfo, listings of IOMMU groups, DMAR or IVRS (raw or acpidump), libvirt XML, a QEMU command line; - for standard input";
 
 const bad = (message: string): CommandError => new CommandError(ExitCode.BadInput, message);
 

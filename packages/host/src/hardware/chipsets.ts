@@ -1,5 +1,5 @@
 /** Whether a chipset's boards have VT-d: by its maker's word, by the board maker's choice, or never. */
-export type ChipsetSupport = "official" | "board-dependent" | "none";
+type ChipsetSupport = "official" | "board-dependent" | "none";
 
 /** An Intel chipset from the time when chipsets decided: up to the 9 Series. */
 export interface Chipset {

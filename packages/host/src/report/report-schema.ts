@@ -21,7 +21,7 @@ const deviceSchema = v.strictObject({
 });
 
 /** What worked on which hardware: nothing in it tells whose machine it is. */
-export const reportSchema = v.strictObject({
+const reportSchema = v.strictObject({
   format: v.literal("iommu-lab-report", "This is no report of iommu."),
   version: v.literal(1, "Only version 1 is known."),
   processor: v.nullable(text(120)),

@@ -23,7 +23,7 @@ const resources = (...lines: readonly (readonly [start: number, end: number, fla
 export const window64 = (start: number, bytes: number): readonly [number, number, number] => [start, start + bytes - 1, 0x14220c];
 export const gpuResources = (...lines: readonly (readonly [number, number, number])[]): string => resources([0xf600_0000, 0xf6ff_ffff, 0x40200], ...lines);
 
-export const gpu = (more: Partial<BuiltFunction> = {}): BuiltFunction =>
+const gpu = (more: Partial<BuiltFunction> = {}): BuiltFunction =>
   endpoint(GPU, { vendor: 0x10de, device: 0x1402, classCode: 0x030000, multifunction: true, driver: "vfio-pci", bootVga: false, resetMethods: "flr bus", interruptPin: 1, ...more });
 const sound = (more: Partial<BuiltFunction> = {}): BuiltFunction => endpoint(SOUND, { vendor: 0x10de, device: 0x0fba, classCode: 0x040300, driver: "vfio-pci", resetMethods: "bus", ...more });
 
