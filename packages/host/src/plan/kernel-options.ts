@@ -20,7 +20,7 @@ export const hasBuiltInVfio = ({ distro }: PlanRequest, evidence: HostEvidence):
 };
 
 /** Whether the host keeps another VGA device than those of the guest: then vfio-pci must not take part in VGA arbitration. */
-export const sharesVga = ({ assigned }: Selection, { snapshot }: HostEvidence): boolean => {
+const sharesVga = ({ assigned }: Selection, { snapshot }: HostEvidence): boolean => {
   const isVga = (f: HostFunction): boolean => f.classCode !== undefined && f.classCode >>> 8 === 0x0300;
   return assigned.some(isVga) && snapshot.functions.some((f) => isVga(f) && !assigned.includes(f));
 };

@@ -22,7 +22,7 @@ const processor = (guest: GuestDescription): string =>
   ["host", ...(guest.addressBits === undefined ? [] : ["host-phys-bits=on", `host-phys-bits-limit=${guest.addressBits}`]), ...(guest.os === "windows" ? ["hv-relaxed=on", "hv-vapic=on", "hv-spinlocks=0x1fff"] : []), ...(guest.hideHypervisor ? ["kvm=off", "hv-vendor-id=passthrough"] : [])].join(",");
 
 /** QEMU's arguments, without the program. The guest's IOMMU comes before everything that it translates. */
-export const qemuArguments = (guest: GuestDescription): string[] => [
+const qemuArguments = (guest: GuestDescription): string[] => [
   "-name", guest.name,
   "-machine", `q35,accel=kvm${guest.iommu === "intel" ? ",kernel_irqchip=split" : ""}${guest.hugepages ? ",memory-backend=ram" : ""}`,
   "-cpu", processor(guest),

@@ -68,7 +68,7 @@ describe("apply.sh and undo.sh", () => {
   });
 
   test("any text of the files that are edited comes back, and what was in it stays in it", () => {
-    const line = fc.oneof(fc.constantFrom("", "# options x", "options root=/dev/sda rw", "options\tquiet", "title Linux", "GRUB_CMDLINE_LINUX='a'", "  root=/dev/sda  ", "intel_iommu=on"), fc.string({ maxLength: 12, unit: fc.constantFrom(..."ab \t'\"\\$`&/%#=") }));
+    const line = fc.oneof(fc.constantFrom("", "# options x", "options root=/dev/sda rw", "options\tquiet", "title Linux", "GRUB_CMDLINE_LINUX='a'", "  root=/dev/sda  ", "intel_iommu=on"), fc.string({ maxLength: 12, unit: fc.constantFrom("a", "b", " ", "\t", "'", "\"", "\\", "$", "`", "&", "/", "%", "#", "=") }));
     const text = fc.tuple(fc.array(line, { maxLength: 4 }), fc.boolean()).map(([lines, ended]) => lines.join("\n") + (ended ? "\n" : ""));
     fc.assert(
       fc.property(text, text, text, (grub, entry, cmdline) => {

@@ -4,12 +4,12 @@ import { encodeDmar } from "@iommu-lab/iommu-intel/dmar";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { bundledHosts } from "../../src/bundled/index.ts";
-import { lspciSnapshot, MemoryTree, parseLspci, readSysfs, type HostSnapshot } from "../../src/index.ts";
-import { makePlan } from "../../src/plan/index.ts";
+import { lspciSnapshot, MemoryTree, parseLspci, readSysfs, reportGroups, type HostSnapshot } from "../../src/index.ts";
+import { ASSUMPTIONS, makePlan } from "../../src/plan/index.ts";
 import { address, bridge, endpoint, hostOf, withGroups, ACS_ON } from "../made-hosts.ts";
 import { randomHost } from "../random-hosts.ts";
 import { buildHost } from "../../src/bundled/build-host.ts";
-import { GPU, gpuHost, planned, request, withFunction } from "./make.ts";
+import { fileOf, GPU, gpuHost, planned, request, withFunction } from "./make.ts";
 
 const rules = (snapshot: HostSnapshot, devices: readonly string[], more = {}): string[] => {
   const result = makePlan(snapshot, request(devices, more));
@@ -62,7 +62,7 @@ describe("what is refused", () => {
   });
 
   test("a table that says interrupts are not remapped", () => {
-    const table = encodeDmar({ hostAddressWidth: 39, interruptRemapping: false, structures: [] } as never);
+    const table = encodeDmar({ hostAddressWidth: 39, interruptRemapping: false, structures: [] });
     expect(rules(gpuHost({ acpi: new Map([["DMAR", table]]) }), GPU)).toContain("IRQ-001");
   });
 
@@ -159,16 +159,23 @@ describe("any host", () => {
       }
   });
 
-  test("a plan gives every group whole: what is not bound is a bridge, of the chipset or without a driver", () => {
+  test("a plan takes every group whole: what it leaves is a bridge, of the chipset or without a driver", () => {
     fc.assert(
       fc.property(randomHost, fc.nat(), (host, pick) => {
         const snapshot = readSysfs(buildHost(host));
         const f = snapshot.functions[pick % snapshot.functions.length];
         if (!f) return;
-        const result = makePlan(snapshot, { devices: [f.address], distro: "debian", target: "qemu", assume: new Set(["iommu", "intel", "groups", "drivers", "interrupt-remapping", "reserved-memory", "unused"]) });
+        const result = makePlan(snapshot, { devices: [f.address], distro: "debian", target: "qemu", assume: new Set(ASSUMPTIONS) });
         if (result.kind !== "plan") return;
-        expect(result.functions.map(formatAddress)).toContain(formatAddress(f.address));
-        expect(new Set(result.files.map(({ path }) => path)).size).toBe(result.files.length);
+        const bound = new Set(fileOf(result, "host/etc/udev/rules.d/10-iommu-lab-vfio.rules").match(/[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]/g));
+        for (const member of result.functions) {
+          expect(bound).toContain(formatAddress(member));
+          const group = reportGroups(snapshot).groups.find(({ devices }) => devices.some((each) => formatAddress(each) === formatAddress(member)));
+          for (const other of group?.devices ?? []) {
+            const facts = snapshot.functions.find((each) => formatAddress(each.address) === formatAddress(other));
+            expect(bound.has(formatAddress(other)) || facts?.driver === undefined || ((facts.config?.[14] ?? 0) & 0x7f) === 1, formatAddress(other)).toBe(true);
+          }
+        }
       }),
       { numRuns: 60 },
     );

@@ -4,7 +4,7 @@ import { readBundled } from "../../src/bundled/index.ts";
 import type { HostSnapshot } from "../../src/index.ts";
 import { address } from "../made-hosts.ts";
 
-export const GPU_HOST = "i7-3770-p8z68-v";
+const GPU_HOST = "i7-3770-p8z68-v";
 
 /** The bundled host with another command line. */
 export const gpuHost = (more: Partial<HostSnapshot> = {}): HostSnapshot => ({ ...readBundled(GPU_HOST), ...more });
