@@ -68,7 +68,7 @@ export const willItWork: Scenario = {
     const ivy = { "proc/cpuinfo": cpuinfo("Intel(R) Core(TM) i7-3770 CPU @ 3.40GHz", IVY_BRIDGE) };
     stage.say("A board with an i7-2600K: unlocked, and without VT-d. No firmware update will help.");
     stage.check("i7-2600K", { protected: false, expected: "fail", actual: ask(sandy, "HOST-001").status });
-    stage.check("i7-2600K-is-the-processor", { protected: true, expected: true, actual: /2600K/.test(ask(sandy, "HOST-001").words) });
+    stage.check("i7-2600K-is-the-processor", { protected: true, expected: true, actual: ask(sandy, "HOST-001").words.includes('2600K') });
     const off = ask(host({ dmar: false, files: { ...ivy, "proc/cmdline": on } }), "HOST-001");
     stage.check("i7-3770-old-firmware", { protected: false, expected: "fail", actual: off.status });
     stage.check("i7-3770-is-the-firmware", { protected: true, expected: true, actual: /firmware|BIOS|setup/i.test(off.words) });
@@ -98,7 +98,7 @@ const otherKinds = (stage: Stage): void => {
   ];
   for (const { id, cpuinfo: processor, log } of kinds) {
     const judged = ask(host({ dmar: false, files: { "proc/cpuinfo": processor, "proc/cmdline": "quiet", "dmesg.txt": log } }), "HOST-001");
-    stage.check(id, { protected: true, expected: ["unknown", true], actual: [judged.status, /another kind/.test(judged.words)] });
+    stage.check(id, { protected: true, expected: ["unknown", true], actual: [judged.status, judged.words.includes('another kind')] });
   }
   stage.say("Hosts with an Arm SMMU or POWER's TCE are named as what they are: out of scope, not without an IOMMU.");
 };
