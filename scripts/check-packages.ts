@@ -69,7 +69,7 @@ try {
   run("npm", ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline"], project);
 
   const entries = published.flatMap(({ manifest }) =>
-    Object.keys(manifest.publishConfig?.exports ?? {}).filter((entry) => entry !== "./package.json").map((entry) => manifest.name + entry.slice(1)),
+    Object.keys(manifest.publishConfig?.exports ?? {}).filter((entry) => !entry.endsWith(".json")).map((entry) => manifest.name + entry.slice(1)),
   );
   const names = entries.map((_, i) => `m${i}`);
   const imports = entries.map((entry, i) => `import * as m${i} from "${entry}";`).join("\n");

@@ -8,13 +8,14 @@ import { printable } from "./output/printable.ts";
 
 const EXAMPLES = `Examples:
   $ iommu groups                                  IOMMU groups of this machine, and why
+  $ sudo iommu doctor                             can this machine give its GPU to a VM, and if not, why?
   $ sudo iommu snapshot -o host.tar.gz            capture this machine for later, or for others
   $ iommu groups --from host.tar.gz --compare     does the kernel agree with the rules?
   $ lspci -D -nn -vvv | iommu groups --from -     from pasted text
   $ dmesg | iommu decode -                        what its DMA faults mean
   $ iommu run rogue-device                        a device attacks the kernel, with and without an IOMMU
 
-Exit codes: 0 fine, 1 a finding, 2 bad input or arguments, 3 refused, 4 not enough data.`;
+Exit codes: 0 fine, 1 a finding, 2 bad input or arguments, 3 refused, 4 not enough data; doctor has its own.`;
 
 const cli = cac("iommu");
 
@@ -52,6 +53,32 @@ withFrom(cli.command("groups", "IOMMU groups with their devices, and why those a
   .action(async (options: Record<string, unknown>) => {
     const { runGroups } = await loadCommands();
     process.exitCode = await runGroups({ from: single(options, "from"), computed: flag(options, "computed"), recorded: flag(options, "recorded"), compare: flag(options, "compare"), acsOverride: single(options, "acsOverride"), json: flag(options, "json") });
+  });
+
+withFrom(cli.command("doctor", "what stands between this machine and giving devices to VMs, worst first, with evidence and advice"))
+  .option("--device <address>", "a function to be assigned, bb:dd.f; bb:dd is a whole slot; may be given several times; without it the displays are looked at")
+  .option("--baseline <source>", "the same machine at another time: what changed?")
+  .option("--rom <file>", "a dump of an option ROM, FILE or bb:dd.f=FILE; may be given several times")
+  .option("-v, --verbose", "every rule with all its evidence")
+  .example("  $ sudo iommu doctor --device 01:00")
+  .example("  $ iommu doctor --from host.tar.gz --device 01:00.0 --device 01:00.1 -v")
+  .example("  $ iommu doctor --from lspci.txt --from dmesg.txt --from vm.xml    any pieces of one machine")
+  .example("  $ iommu doctor --from new.tar.gz --baseline old.tar.gz")
+  .example("  Exit codes: 0 ready, 1 warnings, 2 errors (or bad input, with a message), 3 blocked, 4 not enough data.")
+  .action(async (options: Record<string, unknown>) => {
+    const { runDoctor } = await loadCommands();
+    process.exitCode = await runDoctor({ from: several(options, "from"), devices: several(options, "device"), baseline: single(options, "baseline"), roms: several(options, "rom"), json: flag(options, "json"), verbose: flag(options, "verbose") });
+  });
+
+withFrom(cli.command("report [...files]", "an anonymous record of what the doctor found, for others; with files, read those of others"))
+  .option("--device <address>", "as for doctor")
+  .option("--worked <answer>", "yes or no: did it work in a VM?")
+  .option("-o, --output <file>", "where to write; without it, standard output")
+  .example("  $ sudo iommu report --device 01:00 --worked yes -o report.json")
+  .example("  $ iommu report report.json other.json")
+  .action(async (files: string[], options: Record<string, unknown>) => {
+    const { runReport } = await loadCommands();
+    process.exitCode = await runReport(files, { from: several(options, "from"), devices: several(options, "device"), worked: single(options, "worked"), output: single(options, "output"), json: flag(options, "json") });
   });
 
 withFrom(cli.command("pci [address]", "the PCI tree, or one function's configuration space, every field decoded"))
@@ -200,13 +227,14 @@ cli
   .option("--seed <n>", "another run of the same story", { default: "1" })
   .option("--without <protection>", "take a protection away to see what it was for; may be given several times")
   .option("--trace <file>", "write the run as an event file, which the playground opens; .gz is compressed")
+  .option("--machine-trace <file>", "write what each IOMMU did as a trace that iommu replay reads; of several IOMMUs, files with -1, -2 …; .gz is compressed")
   .option("--json", "JSON on standard output, alone")
   .example("  $ iommu run rogue-device")
   .example("  $ iommu run msi-forgery --iommu amd --json")
   .example("  $ iommu run ats-stale --without device-tlb-invalidation   exit 1: what it protected fails")
   .action(async (name: string, options: Record<string, unknown>) => {
     const { runRun } = await loadCommands();
-    process.exitCode = runRun(name, { iommu: single(options, "iommu") ?? "intel", seed: single(options, "seed") ?? "1", without: several(options, "without"), trace: single(options, "trace"), json: flag(options, "json") });
+    process.exitCode = runRun(name, { iommu: single(options, "iommu") ?? "intel", seed: single(options, "seed") ?? "1", without: several(options, "without"), trace: single(options, "trace"), machineTrace: single(options, "machineTrace"), json: flag(options, "json") });
   });
 
 cli

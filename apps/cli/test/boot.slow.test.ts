@@ -95,6 +95,27 @@ describe.skipIf(!installed)("a Debian kernel", () => {
     expect(console).toContain("DMAR: VT-d detected Invalidation Queue Error");
   });
 
+  test("with a terminal there is a shell; when it is left, the guest powers off", { skip: !full }, async () => {
+    // script(1) gives it a terminal.
+    const terminal = spawn("script", ["-qefc", [process.execPath, ...command, "boot"].map((word) => `'${word}'`).join(" "), "/dev/null"], { stdio: ["pipe", "pipe", "inherit"], env: { ...process.env, TERM: "dumb" } });
+    let seen = "";
+    let typed = 0;
+    terminal.stdout.on("data", (bytes: Buffer) => {
+      seen += bytes.toString("latin1");
+      // A prompt may be followed by a question to the terminal where its cursor is.
+      if (typed === 0 && /[/~] # /.test(seen)) {
+        typed = 1;
+        terminal.stdin.write("echo the-answer-is-$((6*7)); ls /sys/class/iommu\r");
+      } else if (typed === 1 && /the-answer-is-42[^]*[/~] # /.test(seen)) {
+        typed = 2;
+        terminal.stdin.write("exit\r");
+      }
+    });
+    const status = await new Promise<number | null>((resolve) => terminal.on("close", resolve));
+    expect(seen).toMatch(/the-answer-is-42\s+dmar0/);
+    expect([typed, status]).toEqual([2, 0]);
+  });
+
   test("killed, it leaves nothing behind", async () => {
     const before = leftovers();
     const guest = spawn(process.execPath, [...command, "boot"], { stdio: ["ignore", "pipe", "ignore"] });

@@ -25,6 +25,26 @@ describe("a capture", () => {
     expect(after.functions.find(({ address }) => formatAddress(address) === "0000:00:01.0")).toMatchObject({ driver: "pcieport", physicalFunction: { domain: 0, requester: 0x10 } });
   });
 
+  test("keeps what the doctor asks for, and of mounts, routes and the kernel's configuration no more than that", () => {
+    const tree = host()
+      .addFile("proc/mounts", "/dev/sda1 / ext4 rw,secret=1 0 0\n//nas/anna /home/anna cifs user=anna 0 0\n/dev/sdb1 /media/anna ext4 rw 0 0\n")
+      .addFile("proc/net/route", "Iface\tDestination\tGateway\neth0\t00000000\t0100A8C0\neth0\t0000A8C0\t00000000\n")
+      .addFile("proc/version", "Linux version 6.12.0 (made)\n")
+      .addFile("boot/config-6.12.0", "CONFIG_VFIO_PCI=m\nCONFIG_BUILD_SALT=\"anna\"\n")
+      .addFile("etc/modprobe.d/vfio.conf", "options vfio-pci ids=10de:1402\n")
+      .addFile("sys/devices/virtual/iommu/dmar0/intel-iommu/cap", "c0000020660462\n")
+      .addLink("sys/class/net/eth0", "../../devices/pci0000:00/x/net/eth0")
+      .addLink("sys/class/net/enx001b21aabbce", "../../devices/pci0000:00/y/net/enx001b21aabbce");
+    const { tree: captured } = captureHost(tree);
+    const text = (path: string): string => new TextDecoder().decode(captured.read(path));
+    expect(text("proc/mounts")).toBe("/dev/sda1 / ext4 rw 0 0\n");
+    expect(text("proc/net/route")).toBe("eth0\t00000000\n");
+    expect(text("boot/config-6.12.0")).toBe("CONFIG_VFIO_PCI=m\n");
+    expect(text("etc/modprobe.d/vfio.conf")).toContain("10de:1402");
+    expect(text("sys/devices/virtual/iommu/dmar0/intel-iommu/cap")).toBe("c0000020660462\n");
+    expect(captured.list("sys/class/net")).toEqual(["eth0"]);
+  });
+
   test("names what it could not read, and tells its progress", () => {
     const tree = host();
     for (const path of tree.paths()) if (path.endsWith("/config")) tree.addFile(path, (tree.read(path) ?? new Uint8Array()).slice(0, 64));

@@ -1,9 +1,11 @@
 export { runBoot } from "./boot.ts";
 export { runDecode } from "./decode.ts";
 export { runDemo } from "./demo.ts";
+export { runDoctor } from "./doctor.ts";
 export { runGroups } from "./groups.ts";
 export { runMachine } from "./machine.ts";
 export { runPci } from "./pci.ts";
+export { runReport } from "./report.ts";
 export { runPlan } from "./plan.ts";
 export { runReplay } from "./replay.ts";
 export { runRun, runScenarios } from "./run.ts";

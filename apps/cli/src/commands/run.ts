@@ -1,8 +1,9 @@
 import { runScenario, SCENARIOS, scenarioNamed, type RunEvent, type Scenario, type ScenarioRun } from "@iommu-lab/hypervisor/scenarios";
 import { CommandError, ExitCode } from "../exit-code.ts";
+import { MachineTraceFiles } from "../output/machine-trace-files.ts";
 import { RunTraceFile } from "../output/run-trace-file.ts";
 import { scenarioText } from "../output/scenario-text.ts";
-import { print, printJson, style } from "../output/style.ts";
+import { print, printJson, style, warn } from "../output/style.ts";
 
 /** Options of `iommu run` as the parser gives them. */
 export interface RunCommandOptions {
@@ -10,6 +11,7 @@ export interface RunCommandOptions {
   readonly seed: string;
   readonly without: readonly string[];
   readonly trace: string | undefined;
+  readonly machineTrace: string | undefined;
   readonly json: boolean;
 }
 
@@ -54,15 +56,18 @@ export const runRun = (name: string, options: RunCommandOptions): ExitCode => {
   const seed = seedOf(options.seed);
   checkProtections(scenario, options.without);
   const file = options.trace === undefined ? undefined : new RunTraceFile(options.trace);
+  const traces = options.machineTrace === undefined ? undefined : new MachineTraceFiles(options.machineTrace);
   const progress = scenario.long && process.stderr.isTTY ? (done: number, of: number): void => void process.stderr.write(`\r${name}: ${done} of ${of}`) : undefined;
   let run: ScenarioRun;
   try {
-    run = runScenario(scenario, { iommu, seed, without: options.without, ...(file ? { event: (event: RunEvent) => { file.add(event); } } : {}), ...(progress ? { progress } : {}) });
+    run = runScenario(scenario, { iommu, seed, without: options.without, ...(file ? { event: (event: RunEvent) => { file.add(event); } } : {}), ...(traces ? { machine: () => traces.options } : {}), ...(progress ? { progress } : {}) });
   } finally {
     if (progress) process.stderr.write("\r\u001b[K");
   }
   file?.close(run.result);
+  const written = traces?.close() ?? [];
+  if (traces && written.length === 0) warn("no machine of this run has an IOMMU: there is nothing to trace.");
   if (options.json) printJson(run.result);
-  else print(scenarioText(scenario, run));
+  else print([scenarioText(scenario, run), ...(written.length > 0 ? ["", `Machine traces, one for each IOMMU: ${written.join(", ")}`] : [])].join("\n"));
   return run.result.assertions.every(({ ok }) => ok) ? ExitCode.Fine : ExitCode.Finding;
 };

@@ -22,7 +22,8 @@ const unpackedSize = (bytes: Uint8Array): number => {
   return Math.min(Math.max(stated + 1, 64 * 1024), 64 * 1024 * 1024);
 };
 
-const unpack = (name: string, bytes: Uint8Array): Uint8Array => {
+/** A file's contents, unpacked where it is a gzip file. @throws CommandError for other packers and damaged files */
+export const unpack = (name: string, bytes: Uint8Array): Uint8Array => {
   for (const [kind, magic, command] of PACKED) if (magic.every((byte, i) => bytes[i] === byte)) throw bad(`${name} is packed with ${kind}; unpack it first (${command}).`);
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
   // Loaded here, not on top: the bundle is one file, and --help needs no decompressor.
@@ -81,6 +82,28 @@ const fromBytes = async (name: string, packed: Uint8Array, ids: () => IdsByName 
   }
 };
 
+/** What a path names: a folder, or the bytes of a file, a pipe or standard input. */
+export type Opened = { readonly kind: "folder"; readonly tree: FileTree } | { readonly kind: "bytes"; readonly name: string; readonly bytes: Uint8Array };
+
+/** @throws CommandError with exit code 2 for what is not there, too large or unreadable */
+export const openPath = async (from: string): Promise<Opened> => {
+  if (from === "-") return { kind: "bytes", name: "standard input", bytes: await readStream("standard input", createReadStream("", { fd: 0, autoClose: false }) as AsyncIterable<Uint8Array>) };
+  let kind: ReturnType<typeof statSync>;
+  try {
+    kind = statSync(from);
+  } catch (error) {
+    throw bad(`Cannot open ${from}: ${error instanceof Error && "code" in error && error.code === "ENOENT" ? "there is no such file" : String(error)}.`);
+  }
+  if (kind.isDirectory()) return { kind: "folder", tree: new FolderTree(from, from) };
+  if (!kind.isFile()) return { kind: "bytes", name: from, bytes: await readStream(from, createReadStream(from) as AsyncIterable<Uint8Array>) };
+  if (kind.size > TAR_LIMITS.bytes) throw bad(`${from} has ${kind.size} bytes; at most ${TAR_LIMITS.bytes} are read.`);
+  try {
+    return { kind: "bytes", name: from, bytes: readFileSync(from) };
+  } catch (error) {
+    throw bad(`Cannot read ${from}: ${error instanceof Error ? error.message : String(error)}.`);
+  }
+};
+
 /**
  * Opens what `--from` names; without it, the machine this runs on.
  * @param ids asked only for texts without numbers
@@ -92,21 +115,6 @@ export const openSource = async (from: string | undefined, ids: () => IdsByName 
     if (!hasSysfs(tree)) throw new CommandError(ExitCode.NotEnough, `This machine shows no PCI functions in /sys/bus/pci/devices. Give ${SOURCES} with --from.`);
     return [readSysfs(tree)];
   }
-  if (from === "-") return fromBytes("standard input", await readStream("standard input", createReadStream("", { fd: 0, autoClose: false }) as AsyncIterable<Uint8Array>), ids);
-  let kind: ReturnType<typeof statSync>;
-  try {
-    kind = statSync(from);
-  } catch (error) {
-    throw bad(`Cannot open ${from}: ${error instanceof Error && "code" in error && error.code === "ENOENT" ? "there is no such file" : String(error)}.`);
-  }
-  if (!kind.isFile() && !kind.isDirectory()) return fromBytes(from, await readStream(from, createReadStream(from) as AsyncIterable<Uint8Array>), ids);
-  if (kind.isDirectory()) return fromTree(new FolderTree(from, from), [], ids);
-  if (kind.size > TAR_LIMITS.bytes) throw bad(`${from} has ${kind.size} bytes; at most ${TAR_LIMITS.bytes} are read.`);
-  let bytes: Uint8Array;
-  try {
-    bytes = readFileSync(from);
-  } catch (error) {
-    throw bad(`Cannot read ${from}: ${error instanceof Error ? error.message : String(error)}.`);
-  }
-  return fromBytes(from, bytes, ids);
+  const opened = await openPath(from);
+  return opened.kind === "folder" ? fromTree(opened.tree, [], ids) : fromBytes(opened.name, opened.bytes, ids);
 };

@@ -25,8 +25,10 @@ const FUNCTION_FILES = [
 ] as const;
 const FUNCTION_LINKS = ["driver", "iommu_group", "iommu", "physfn", "firmware_node"] as const;
 
-const PROC_FILES = ["proc/cmdline", "proc/version", "proc/cpuinfo", "proc/meminfo", "proc/iomem", "proc/ioports", "proc/interrupts", "proc/modules", "dmesg.txt"] as const;
-const SYS_FILES = ["sys/module/kvm/parameters/ignore_msrs", "sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", "sys/class/dmi/id/board_name", "sys/class/dmi/id/board_vendor", "sys/class/dmi/id/bios_version", "sys/class/dmi/id/bios_date", "sys/class/dmi/id/bios_vendor", "sys/class/dmi/id/product_name", "sys/class/dmi/id/sys_vendor", "dev/vga_arbiter.first-read"] as const;
+const PROC_FILES = ["proc/cmdline", "proc/version", "proc/cpuinfo", "proc/meminfo", "proc/iomem", "proc/ioports", "proc/interrupts", "proc/modules", "etc/os-release", "etc/initramfs-tools/modules", "etc/mkinitcpio.conf", "etc/modules", "sys/kernel/security/lockdown", "dev/vfio.ls", "dmesg.txt"] as const;
+/** Folders of small configuration files about modules. */
+const CONFIGURATION = ["etc/modprobe.d", "etc/dracut.conf.d", "etc/mkinitcpio.conf.d", "etc/modules-load.d"] as const;
+const SYS_FILES = ["sys/module/kvm/parameters/ignore_msrs", "sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", "sys/module/vfio_iommu_type1/parameters/dma_entry_limit", "sys/module/iommufd/parameters/allow_unsafe_interrupts", "sys/module/vfio_pci/parameters/disable_vga", "sys/module/vfio_pci/parameters/disable_idle_d3", "sys/class/dmi/id/board_name", "sys/class/dmi/id/board_vendor", "sys/class/dmi/id/bios_version", "sys/class/dmi/id/bios_date", "sys/class/dmi/id/bios_vendor", "sys/class/dmi/id/product_name", "sys/class/dmi/id/sys_vendor", "dev/vga_arbiter.first-read"] as const;
 
 /** Tables with licence keys stay where they are. */
 const PRIVATE_TABLES = new Set(["MSDM", "SLIC"]);
@@ -63,6 +65,16 @@ class Recorder {
     this.tree.addFile(path, count > 0 ? toBytes(text) : bytes);
   }
 
+  /** Those lines of a text that match, each as `shortened` leaves it; no file where the host has none. */
+  lines(path: string, pattern: RegExp, shortened: (line: string) => string): void {
+    const bytes = this.#from.read(path);
+    if (!bytes) return;
+    const kept = toText(bytes).split("\n").filter((line) => pattern.test(line)).map(shortened);
+    const { text, count } = redactText(kept.join("\n"));
+    this.redacted += count;
+    this.tree.addFile(path, `${text}\n`);
+  }
+
   link(path: string): void {
     const target = this.#from.link(path);
     if (target !== undefined) this.tree.addLink(path, target);
@@ -93,6 +105,29 @@ const recordGroups = (recorder: Recorder): void => {
   }
 };
 
+/** Units of the IOMMU with their capability registers. */
+const recordUnits = (recorder: Recorder, from: FileTree): void => {
+  for (const unit of recorder.names("sys/class/iommu")) {
+    recorder.link(`sys/class/iommu/${unit}`);
+    const folder = realPath(from, `sys/class/iommu/${unit}`);
+    for (const name of folder === undefined ? [] : ["intel-iommu/cap", "intel-iommu/ecap", "intel-iommu/version", "amd-iommu/cap", "amd-iommu/features"]) recorder.text(`${folder ?? ""}/${name}`);
+  }
+};
+
+const VITAL = /^\/dev\/\S+ (?:\/|\/boot|\/boot\/efi|\/usr|\/var|\/home) \S+ /;
+const DEFAULT_ROUTE = /^\S+\t00000000\t/;
+const OPTIONS = /^(?:# )?CONFIG_(?:VFIO|IOMMU|INTEL_IOMMU|AMD_IOMMU|IRQ_REMAP|SYSFB|DRM_SIMPLEDRM|FB_EFI|FB_VESA)\w*[= ]/;
+
+/** Which disks and network functions the system runs on, and how its kernel was built: no more lines than that takes. */
+const recordUse = (recorder: Recorder, from: FileTree): void => {
+  recorder.lines("proc/mounts", VITAL, (line) => line.split(" ").slice(0, 3).join(" ").concat(" rw 0 0"));
+  recorder.lines("proc/net/route", DEFAULT_ROUTE, (line) => line.split("\t").slice(0, 2).join("\t"));
+  for (const folder of ["sys/block", "sys/class/net"]) for (const name of recorder.names(folder)) if (redactText(name).count === 0) recorder.link(`${folder}/${name}`);
+  const release = /Linux version (\S+)/.exec(toText(from.read("proc/version") ?? new Uint8Array()))?.[1];
+  if (release !== undefined) recorder.lines(`boot/config-${release}`, OPTIONS, (line) => line);
+  for (const folder of CONFIGURATION) for (const name of recorder.names(folder)) recorder.text(`${folder}/${name}`);
+};
+
 /**
  * Captures a host into a tree of its own: the same paths, serial numbers and MAC addresses blanked.
  * @param progress told after each function
@@ -105,7 +140,8 @@ export const captureHost = (from: FileTree, progress?: (done: number, total: num
     progress?.(i + 1, names.length);
   }
   recordGroups(recorder);
-  for (const unit of recorder.names("sys/class/iommu")) recorder.link(`sys/class/iommu/${unit}`);
+  recordUnits(recorder, from);
+  recordUse(recorder, from);
   for (const table of recorder.names("sys/firmware/acpi/tables")) if (/^[A-Z0-9]{4}\d*$/.test(table) && !PRIVATE_TABLES.has(table.slice(0, 4))) recorder.binary(`sys/firmware/acpi/tables/${table}`);
   for (const path of [...PROC_FILES, ...SYS_FILES]) recorder.text(path);
   return { tree: recorder.tree, functions: names.length, redacted: recorder.redacted, missing: readSysfs(recorder.tree).missing };

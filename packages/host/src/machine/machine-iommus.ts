@@ -42,16 +42,16 @@ const printedRegisters = (dmesg: string | undefined): ReadonlyMap<string, { read
 const fromDmar = (table: Uint8Array, { functions, dmesg }: HostSnapshot): MachineIommus => {
   const registers = printedRegisters(dmesg);
   const { structures, interruptRemapping } = decodeDmar(table);
-  const iommus = structures.flatMap((each): (IommuInput & { readonly all: boolean })[] => {
+  const iommus = structures.flatMap((each): { readonly all: boolean; readonly unit: IommuInput }[] => {
     if (each.name !== "DRHD") return [];
     const covers = namedBy(functions, each.segment, each.scopes);
     if (!each.includeAll && covers.length === 0) return [];
     const known = registers.get(each.registerBase.toString(16));
-    return [{ vendor: "intel", registerBase: hexadecimal(each.registerBase), segment: each.segment, interruptRemapping, ...(each.includeAll ? {} : { covers }), ...(known ? { registers: known } : {}), all: each.includeAll }];
+    return [{ all: each.includeAll, unit: { vendor: "intel", registerBase: hexadecimal(each.registerBase), segment: each.segment, interruptRemapping, ...(each.includeAll ? {} : { covers }), ...(known ? { registers: known } : {}) } }];
   });
   const reserved = structures.flatMap((each): ReservedInput[] => (each.name === "RMRR" && each.limit > each.base ? [{ base: hexadecimal(each.base), last: hexadecimal(each.limit), functions: namedBy(functions, each.segment, each.scopes) }] : []));
   // A unit for everything stands behind those that name what they cover.
-  const ordered = iommus.toSorted((a, b) => Number(a.all) - Number(b.all)).map(({ all, ...rest }) => { void all; return rest; });
+  const ordered = iommus.toSorted((a, b) => Number(a.all) - Number(b.all)).map(({ unit }) => unit);
   return { iommus: ordered, reserved, notes: [] };
 };
 

@@ -53,7 +53,7 @@ export const machineOfHost = (host: HostSnapshot): MachineOfHost => {
       provenance: `Made from ${host.origin}`,
       kernel: { version: host.kernelRelease !== undefined && kernel !== undefined ? host.kernelRelease : ASSUMED.kernel, commandLine: commandLineOf(host) },
       firmware: { kind: isUefi(host) ? "uefi" : "bios", ...(boot ? { bootDisplay: formatAddress(boot.address) } : {}) },
-      processors: { count: processors ?? ASSUMED.processors, apic: /x2apic (?:mode|enabled)/i.test(host.dmesg ?? "") && !/Enabled IRQ remapping in xapic mode/.test(host.dmesg ?? "") ? "x2apic" : "xapic" },
+      processors: { count: processors ?? ASSUMED.processors, apic: /x2apic (?:mode|enabled)/i.test(host.dmesg ?? "") && !(host.dmesg ?? "").includes('Enabled IRQ remapping in xapic mode') ? "x2apic" : "xapic" },
       memory: `0x${(memory ?? ASSUMED.memory).toString(16)}`,
       iommus,
       ...(reserved.length > 0 ? { reserved } : {}),

@@ -116,14 +116,14 @@ export class StreamDevice extends Endpoint {
   #one(): void {
     const registers = this.#registers;
     const head = registers[6] as number; // eight registers
-    const at = BigInt(registers[2] as number) + (BigInt(registers[3] as number) << 32n) + BigInt(head * STREAM_DESCRIPTOR);
+    const at = BigInt.asUintN(64, BigInt(registers[2] as number) + (BigInt(registers[3] as number) << 32n) + BigInt(head * STREAM_DESCRIPTOR));
     const bytes = new Uint8Array(STREAM_DESCRIPTOR);
     const view = new DataView(bytes.buffer);
     const fetched = this.read(at, bytes) === Completion.Successful;
     const ok = fetched && this.#move(view);
     if (fetched) {
       view.setUint32(12, view.getUint32(12, true) | StreamFlag.Done | (ok ? 0 : StreamFlag.Error), true);
-      this.write(at + 12n, bytes.subarray(12));
+      this.write(BigInt.asUintN(64, at + 12n), bytes.subarray(12));
     }
     registers[6] = (head + 1) % (registers[4] as number);
     if (!ok) registers[7] = (registers[7] as number) + 1;

@@ -5,7 +5,7 @@ import type { HostProcessors } from "./host-processors.ts";
 import type { Machine } from "./machine.ts";
 
 /** The host's drivers: of each function the one that the description names, and those that every kernel has. */
-export const hostDrivers = (machine: Machine): PciDrivers => {
+const hostDrivers = (machine: Machine): PciDrivers => {
   const identities = identitiesOf(machine.complex);
   const drivers = new PciDrivers(identities);
   drivers.register(VFIO_PCI);
@@ -52,6 +52,7 @@ export const hostVfio = (machine: Machine, kernel: HostKernel): VfioKernel | und
     drivers: hostDrivers(machine),
     vectors: new ProcessorVectors(machine.processors),
     groups: kernel.groups,
+    reservedRegions: (address) => kernel.reservedRegionsOf(address),
     kernelDomain: (address) => kernel.defaultDomainOf(address),
     interruptRemapping: kernel.remapsInterrupts,
   });

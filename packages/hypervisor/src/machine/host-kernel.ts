@@ -1,9 +1,10 @@
+import { PAGE_SIZE } from "@iommu-lab/memory";
 import { encodeMessage } from "@iommu-lab/interrupt-remap";
-import { compareAddresses, DeliveryMode, formatAddress, type FunctionAddress, type Interrupt, type InterruptEntry, type InterruptMessage, type IommuDomain, type IommuDriver, type IommuFault } from "@iommu-lab/pci-bus";
+import { Access, compareAddresses, DeliveryMode, formatAddress, parseAddress, type FunctionAddress, type Interrupt, type InterruptEntry, type InterruptMessage, type IommuDomain, type IommuDriver, type IommuFault } from "@iommu-lab/pci-bus";
 import { computeIsolationGroups, factsOfModel, kernelVersion, type IsolationGroup } from "@iommu-lab/pci-bus/groups";
 import { SriovControl, type Attachment } from "@iommu-lab/pci-bus/model";
 import type { VfioKernel } from "@iommu-lab/vfio";
-import { DmaDevice, type DmaDeviceOptions } from "@iommu-lab/vfio/dma";
+import { DmaDevice, MSI_WINDOW, type DmaDeviceOptions, type ReservedIova } from "@iommu-lab/vfio/dma";
 import { VgaArbiter, vgaDevicesOf } from "@iommu-lab/vga-arbiter";
 import type { HostVector, InterruptHandler } from "./host-processors.ts";
 import { kernelOptions, type KernelOptions } from "./kernel-options.ts";
@@ -61,7 +62,10 @@ export class HostKernel {
     this.#drivers = this.options.translation || this.#remapsAlone ? machine.makeDrivers(this.#remaps) : new Map<number, IommuDriver>();
     for (const driver of this.#drivers.values())
       driver.start({
-        fault: (fault) => this.faults.push(fault),
+        fault: (fault) => {
+          this.faults.push(fault);
+          machine.watch?.fault?.(fault);
+        },
         problem: (text) => this.problems.push(text),
       });
     this.groups = this.options.translation ? this.#makeGroups() : [];
@@ -126,7 +130,7 @@ export class HostKernel {
     if (known) return known;
     const machine = this.#machine;
     const paging = domain?.kind === "paging" ? domain : undefined;
-    const device = new DmaDevice({ mode: paging ? (this.options.strict ? "strict" : "lazy") : "identity", memory: machine.memory, clock: machine.clock, frames: machine.frames, ...(paging ? { domain: paging } : {}), ...options });
+    const device = new DmaDevice({ reserved: this.reservedRegionsOf(address), mode: paging ? (this.options.strict ? "strict" : "lazy") : "identity", memory: machine.memory, clock: machine.clock, frames: machine.frames, ...(paging ? { domain: paging } : {}), ...options });
     if (paging) this.#dmaDevices.set(paging, device);
     return device;
   }
@@ -206,8 +210,21 @@ export class HostKernel {
       const driver = first && this.driverOf(first);
       if (!driver) continue;
       const domain = driver.createDomain(this.options.passthrough ? { kind: "identity" } : { kind: "paging" });
+      if (domain.kind === "paging") for (const { base, last } of this.#reservedFor(group.members)) domain.map(base, base, last - base + 1, Access.Read | Access.Write);
       for (const address of group.members) this.attach(address, domain);
     }
+  }
+
+  /** Memory that firmware's devices go on using: mapped one to one, whole pages. VT-d §8.4, AMD-Vi §5.2.3. */
+  reservedRegionsOf(address: FunctionAddress): ReservedIova[] {
+    return [MSI_WINDOW, ...this.#reservedFor([address]).map(({ base, last }): ReservedIova => ({ start: base, size: last - base + 1, kind: "direct" }))];
+  }
+
+  #reservedFor(members: readonly FunctionAddress[]): { readonly base: number; readonly last: number }[] {
+    const names = new Set(members.map(formatAddress));
+    return (this.#machine.description.reserved ?? [])
+      .filter(({ functions }) => functions.some((text) => names.has(canonicalAddress(text))))
+      .map(({ base, last }) => ({ base: base - (base % PAGE_SIZE), last: Math.ceil((last + 1) / PAGE_SIZE) * PAGE_SIZE - 1 }));
   }
 
   /**
@@ -251,6 +268,11 @@ export class HostKernel {
     return seat ? bridgesAbove(seat).flatMap((bridge) => aliasBehind(bridge)) : [];
   }
 }
+
+const canonicalAddress = (text: string): string => {
+  const address = parseAddress(text);
+  return address ? formatAddress(address) : text;
+};
 
 /** A bridge from PCI Express takes the place of what is behind it with function 0 of its secondary bus, one from conventional PCI with itself. */
 const aliasBehind = ({ fn, requester }: Attachment): number[] => (fn.bridgeKind === "pcie-to-pci" ? [(fn.secondary?.number ?? 0) << 8] : fn.bridgeKind === "pci-to-pci" ? [requester] : []);

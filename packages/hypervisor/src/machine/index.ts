@@ -4,3 +4,5 @@ export { kernelOptions, type KernelOptions } from "./kernel-options.ts";
 export { Machine, type MachineOptions } from "./machine.ts";
 export type { MachineUnit, UnitCounts } from "./machine-units.ts";
 export type { FunctionMaker, PlacedFunction } from "./topology.ts";
+export type { TappedUnit, UnitTaps } from "./unit-taps.ts";
+export type { MachineWatch } from "./machine-watch.ts";

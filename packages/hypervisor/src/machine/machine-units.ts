@@ -8,6 +8,7 @@ import type { MachineDescription, MachineIommu } from "@iommu-lab/pci-bus/machin
 import type { TableMemory } from "../board/taps.ts";
 import { AMD_WINDOW, amdCapabilities, VTD_WINDOW, vtdCapabilities } from "../board/iommu-choice.ts";
 import { FIXED } from "./address-map.ts";
+import type { UnitTaps } from "./unit-taps.ts";
 
 /** What an IOMMU has counted since power-on, in words that fit both vendors. */
 export interface UnitCounts {
@@ -39,14 +40,20 @@ const AMD_FUNCTION: FunctionAddress = { domain: 0, requester: 0x0002 };
 /** Where an IOMMU's messages of its own go; past remapping. */
 export type OwnMessages = (address: number, data: number) => void;
 
-const intelUnit = (description: MachineIommu, index: number, memory: TableMemory, send: OwnMessages): MachineUnit => {
+const ownMessages = (send: OwnMessages, taps: UnitTaps) => (address: number, upper: number, data: number): void => {
+  taps.ownMessage?.(address, upper, data);
+  send(address, data);
+};
+
+const intelUnit = (description: MachineIommu, index: number, memory: TableMemory, send: OwnMessages, taps: UnitTaps): MachineUnit => {
   const capabilities = vtdCapabilities(description);
-  const unit = new VtdUnit({ memory, capabilities, caches: description.caches ?? "realistic", ...(description.iotlb ? { iotlb: description.iotlb } : {}), sendMessage: (address, _upper, data) => { send(address, data); } });
+  const registerBase = description.registerBase ?? FIXED.iommus + index * VTD_WINDOW;
+  const unit = new VtdUnit({ memory: taps.tableMemory?.(memory) ?? memory, capabilities, caches: description.caches ?? "realistic", ...(description.iotlb ? { iotlb: description.iotlb } : {}), sendMessage: ownMessages(send, taps) });
   return {
     description,
     vendor: "intel",
-    iommu: unit,
-    registerBase: description.registerBase ?? FIXED.iommus + index * VTD_WINDOW,
+    iommu: taps.iommu?.(unit, { vendor: "intel", registerBase, windowSize: VTD_WINDOW, addressWidth: capabilities.hostAddressWidth }) ?? unit,
+    registerBase,
     windowSize: VTD_WINDOW,
     segment: description.segment ?? 0,
     own: undefined,
@@ -58,19 +65,21 @@ const intelUnit = (description: MachineIommu, index: number, memory: TableMemory
   };
 };
 
-const amdUnit = (description: MachineIommu, index: number, memory: TableMemory, send: OwnMessages): MachineUnit => {
+const amdUnit = (description: MachineIommu, index: number, memory: TableMemory, send: OwnMessages, taps: UnitTaps): MachineUnit => {
   const capabilities = amdCapabilities(description);
   const address = (description.function === undefined ? undefined : parseAddress(description.function)) ?? { ...AMD_FUNCTION, domain: description.segment ?? 0 };
   const registerBase = description.registerBase ?? FIXED.amdIommus + index * FIXED.iommuWindow;
-  const iommu = new AmdIommu({ memory, capabilities, caches: description.caches ?? "realistic", ...(description.iotlb ? { iotlb: description.iotlb } : {}), deviceId: address.requester, segment: address.domain, registerBase, sendMessage: (to, _upper, data) => { send(to, data); } });
+  const iommu = new AmdIommu({ memory: taps.tableMemory?.(memory) ?? memory, capabilities, caches: description.caches ?? "realistic", ...(description.iotlb ? { iotlb: description.iotlb } : {}), deviceId: address.requester, segment: address.domain, registerBase, sendMessage: ownMessages(send, taps) });
+  // Its function first: who taps both begins with what the function says.
+  const fn = taps.ownFunction?.(iommu.function) ?? iommu.function;
   return {
     description,
     vendor: "amd",
-    iommu,
+    iommu: taps.iommu?.(iommu, { vendor: "amd", registerBase, windowSize: AMD_WINDOW, addressWidth: capabilities.physicalAddressWidth }) ?? iommu,
     registerBase,
     windowSize: AMD_WINDOW,
     segment: address.domain,
-    own: { fn: iommu.function, address },
+    own: { fn, address },
     counts: () => {
       const { requests, iotlbHits, iotlbMisses, events } = iommu.totals;
       return { requests, hits: iotlbHits, misses: iotlbMisses, faults: events };
@@ -79,8 +88,12 @@ const amdUnit = (description: MachineIommu, index: number, memory: TableMemory, 
   };
 };
 
-/** Makes a machine's IOMMUs. @throws ImpossibleIommu when one cannot be as described */
-export const makeUnits = (machine: Pick<MachineDescription, "iommus">, memory: TableMemory, send: OwnMessages): MachineUnit[] => machine.iommus.map((each, i) => (each.vendor === "intel" ? intelUnit : amdUnit)(each, i, memory, send));
+/**
+ * Makes a machine's IOMMUs.
+ * @param taps what stands before each, by its index
+ * @throws ImpossibleIommu when one cannot be as described
+ */
+export const makeUnits = (machine: Pick<MachineDescription, "iommus">, memory: TableMemory, send: OwnMessages, taps: readonly UnitTaps[] = []): MachineUnit[] => machine.iommus.map((each, i) => (each.vendor === "intel" ? intelUnit : amdUnit)(each, i, memory, send, taps[i] ?? {}));
 
 /** What a driver is given beside its units. */
 export interface DriverParts {
@@ -101,7 +114,6 @@ export const makeDriver = (units: readonly MachineUnit[], { covers, ...parts }: 
   if (!first) return undefined;
   const windows = units.map((unit) => ({ registers: unit.iommu.registers, covers: (requester: RequesterId) => covers(unit, requester) }));
   if (first.vendor === "intel") return new VtdDriver({ ...parts, hostAddressWidth: first.addressWidth, units: windows, ...(first.description.scalable ? { mode: "scalable" } : {}) });
-  const { ram, ...rest } = parts;
-  void ram;
-  return new AmdDriver({ ...rest, physicalAddressWidth: first.addressWidth, units: windows.map((window) => ({ ...window, npCache: first.description.cachingMode ?? false })), ...(first.description.scalable ? { tables: "guest" } : {}) });
+  // AMD's driver has an identity without tables everywhere: it is told of no RAM.
+  return new AmdDriver({ ...parts, physicalAddressWidth: first.addressWidth, units: windows.map((window) => ({ ...window, npCache: first.description.cachingMode ?? false })), ...(first.description.scalable ? { tables: "guest" } : {}) });
 };

@@ -1,14 +1,17 @@
 import { IoApicModel } from "@iommu-lab/interrupt-remap/apic";
 import { decodeMessage, newInterrupt } from "@iommu-lab/interrupt-remap";
-import { FrameAllocator, MemoryMap, PAGE_SIZE, SparseMemory } from "@iommu-lab/memory";
+import { FrameAllocator, MemoryMap, PAGE_SIZE, SparseMemory, type RamRange } from "@iommu-lab/memory";
 import { compareAddresses, formatAddress, parseAddress, type FunctionAddress, type InterruptMessage, type Iommu, type IommuDriver, type RequesterId } from "@iommu-lab/pci-bus";
-import type { MachineDescription } from "@iommu-lab/pci-bus/machine";
+import type { MachineDescription, MachineIommu } from "@iommu-lab/pci-bus/machine";
 import { RootComplex, VGA_MEMORY, type Attachment, type BusTraceSink, type EnumerationReport, type InterruptWire } from "@iommu-lab/pci-bus/model";
 import { EventClock } from "../engines/scripted/event-clock.ts";
+import { acpiTables } from "./acpi-tables.ts";
 import { addressMap, FIXED, type AddressMap } from "./address-map.ts";
 import { HostKernel } from "./host-kernel.ts";
 import { HostProcessors } from "./host-processors.ts";
+import { watchDriver, type MachineWatch } from "./machine-watch.ts";
 import { makeDriver, makeUnits, type MachineUnit } from "./machine-units.ts";
+import type { UnitTaps } from "./unit-taps.ts";
 import { bridgesAbove, plugFunctions, runFirmware, type FunctionMaker, type PlacedFunction } from "./topology.ts";
 
 /** What may stand between the parts of a machine. */
@@ -17,6 +20,10 @@ export interface MachineOptions {
   readonly trace?: BusTraceSink;
   /** Takes the place of an IOMMU towards the bus, to watch or to disturb. */
   readonly iommu?: (unit: MachineUnit) => Iommu;
+  /** Stands between each IOMMU and the rest; `memory` is the machine's, past every tap. */
+  readonly taps?: (iommu: MachineIommu, memory: SparseMemory, ram: readonly RamRange[]) => UnitTaps;
+  /** Told what software does. */
+  readonly watch?: MachineWatch;
   /** Makes functions that a test brings along. */
   readonly make?: FunctionMaker;
 }
@@ -49,7 +56,10 @@ export class Machine {
   readonly firmware: EnumerationReport;
   /** What a processor reaches by address: RAM, BARs, register windows. */
   readonly map: MemoryMap;
+  /** Firmware's tables of the IOMMUs, by signature: DMAR or IVRS. */
+  readonly tables: ReadonlyMap<string, Uint8Array>;
   readonly kernel: HostKernel;
+  readonly watch: MachineWatch | undefined;
   readonly #covers: (ReadonlySet<string> | undefined)[];
   readonly #unitOf = new Map<number, MachineUnit | undefined>();
   readonly #interrupt = newInterrupt();
@@ -61,20 +71,25 @@ export class Machine {
    */
   constructor(description: MachineDescription, options: MachineOptions = {}) {
     this.description = description;
+    this.watch = options.watch;
     this.addresses = addressMap(description.memory);
     this.memory = new SparseMemory({ ranges: this.addresses.ram });
     const [low] = this.addresses.ram;
     this.frames = new FrameAllocator({ start: FIRST_FRAME, count: Math.floor((low?.size ?? 0) / PAGE_SIZE) - FIRST_FRAME });
     this.processors = new HostProcessors(description.processors.count, description.processors.apic ?? "x2apic", (vector) => { this.ioApic.endOfInterrupt(vector); });
     this.ioApic = new IoApicModel({ requester: IO_APIC_REQUESTER[description.iommus[0]?.vendor ?? "intel"], send: (message) => { this.#fromIoApic(message); } });
-    this.complex = new RootComplex({ memory: this.memory, clock: this.clock, interrupts: this.processors, interruptWire: (wire, asserted) => { this.#wire(wire, asserted); }, ...(options.trace ? { trace: options.trace } : {}) });
-    this.units = description.firmware.iommu === false ? [] : makeUnits(description, this.memory, (address, data) => { this.#ownMessage(address, data); });
+    const switchedOn = description.firmware.iommu === false ? [] : description.iommus;
+    const taps = switchedOn.map((each) => options.taps?.(each, this.memory, this.addresses.ram) ?? {});
+    const memory = taps.reduce<SparseMemory>((inner, tap) => tap.deviceMemory?.(inner) ?? inner, this.memory);
+    this.complex = new RootComplex({ memory, clock: this.clock, interrupts: this.processors, interruptWire: (wire, asserted) => { this.#wire(wire, asserted); }, ...(options.trace ? { trace: options.trace } : {}) });
+    this.units = makeUnits({ iommus: switchedOn }, this.memory, (address, data) => { this.#ownMessage(address, data); }, taps);
     this.placed = plugFunctions(this.complex, description, this.addresses, options.make ?? (() => undefined));
     for (const { own } of this.units) if (own) this.complex.hostBridges.find(({ domain }) => domain === own.address.domain)?.bus.plug(own.fn, own.address.requester & 0xff);
     this.firmware = runFirmware(this.complex, this.placed, { vga: bootDisplayOf(description) });
     this.#covers = this.units.map(({ description: { covers } }) => covers && new Set(covers.map(canonical)));
     for (const unit of this.units) this.complex.addIommu(options.iommu?.(unit) ?? unit.iommu, unit.segment, (requester) => this.#unitFor(unit.segment, requester) === unit);
     this.map = this.#memoryMap();
+    this.tables = acpiTables(this, IO_APIC_REQUESTER[description.iommus[0]?.vendor ?? "intel"]);
     this.kernel = new HostKernel(this);
   }
 
@@ -113,7 +128,7 @@ export class Machine {
           interruptRemapping,
           relax: () => void this.clock.skip(),
         });
-        return driver ? [[segment, driver] as const] : [];
+        return driver ? [[segment, this.watch ? watchDriver(driver, this.watch) : driver] as const] : [];
       }),
     );
   }

@@ -1,6 +1,6 @@
 import { accessControlServices, addressTranslationServices, advancedErrorReporting, alternativeRoutingId, descriptionFromConfig, msi, msix, pageRequestInterface, pciExpress, PcieType, powerManagement, processAddressSpaceId, singleRootIov, type CapabilityImage, type FunctionDescription } from "@iommu-lab/pci-bus/capabilities";
 import type { MachineFunction } from "@iommu-lab/pci-bus/machine";
-import { bridgeDescription, type BridgeKind } from "@iommu-lab/pci-bus/model";
+import { bridgeDescription } from "@iommu-lab/pci-bus/model";
 
 const ALL_ACS = { SourceValidation: 1, TranslationBlocking: 1, P2PRequestRedirect: 1, P2PCompletionRedirect: 1, UpstreamForwarding: 1 } as const;
 /** Where a function with MSI-X keeps its table: a BAR of its own. */
@@ -23,7 +23,7 @@ const capabilitiesOf = (fn: MachineFunction, behindPort: boolean): CapabilityIma
   const express = has.express ?? (has.ats === true || has.sriov !== undefined || has.functionLevelReset === true || has.pasid === true || has.acs === true || has.aer === true);
   return [
     ...(has.powerManagement ? [powerManagement()] : []),
-    ...(has.msi ? [msi({ vectors: (has.msi.vectors ?? 1) as 1 })] : []),
+    ...(has.msi ? [msi({ vectors: (has.msi.vectors ?? 1) })] : []),
     ...(has.msix ? [msix({ vectors: has.msix.vectors ?? 1, table: { bar: has.msix.bar ?? MSIX_BAR, offset: 0 }, pendingBits: { bar: has.msix.bar ?? MSIX_BAR, offset: MSIX_PENDING } })] : []),
     ...(express ? [pciExpress({ type: behindPort ? PcieType.Endpoint : PcieType.RootComplexIntegratedEndpoint, deviceCapabilities: { RoleBasedErrorReporting: 1, FunctionLevelResetCapability: has.functionLevelReset ? 1 : 0 } })] : []),
     ...(has.aer ? [advancedErrorReporting()] : []),
@@ -52,7 +52,7 @@ export const describeFunction = (fn: MachineFunction, behindPort: boolean): Func
   const wired = { ...(fn.bars ? { bars: fn.bars } : {}), ...(fn.romSize ? { romSize: fn.romSize } : {}) };
   if (fn.config !== undefined) return descriptionFromConfig(bytesOf(fn.config), wired);
   const { vendor = 0xffff, device = 0xffff } = fn;
-  if (kind !== "endpoint") return { ...bridgeDescription(kind as BridgeKind, { vendor, device, acs: fn.capabilities?.acs ?? false, ari: fn.capabilities?.ari ?? false, multifunction: fn.multifunction ?? false, errorReporting: fn.capabilities?.aer ?? false }), ...(fn.revision === undefined ? {} : { revision: fn.revision }) };
+  if (kind !== "endpoint") return { ...bridgeDescription(kind, { vendor, device, acs: fn.capabilities?.acs ?? false, ari: fn.capabilities?.ari ?? false, multifunction: fn.multifunction ?? false, errorReporting: fn.capabilities?.aer ?? false }), ...(fn.revision === undefined ? {} : { revision: fn.revision }) };
   const optional = { revision: fn.revision, subsystemVendor: fn.subsystemVendor, subsystemDevice: fn.subsystemDevice, interruptPin: fn.interruptPin, multifunction: fn.multifunction };
   const given = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined)) as Partial<FunctionDescription>;
   return { vendor, device, classCode: fn.classCode ?? 0, header: 0, ...given, ...wired, bars: msixBars(fn), capabilities: capabilitiesOf(fn, behindPort) };

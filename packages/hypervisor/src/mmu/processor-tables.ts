@@ -102,20 +102,23 @@ export class ProcessorTables {
       const low = this.#memory.read32(at);
       const high = this.#memory.read32(at + 4);
       steps.push({ level, index, at, low, high });
-      if ((low & PRESENT[this.format]) === 0) return { hpa: undefined, rights: 0, error: this.#error(access, 0), steps };
+      if ((low & PRESENT[this.format]) === 0) return { hpa: undefined, rights: 0, error: this.#error(access, undefined), steps };
       rights &= rightsOf(this.format, low, high);
       table = (low & ~0xfff) >>> 0;
       table += (high & 0xf_ffff) * 2 ** 32;
     }
     const wanted = access & (this.format === "extended" ? 7 : 15);
-    if ((wanted & ~rights) !== 0) return { hpa: undefined, rights, error: this.#error(access, rights | Fault.Present), steps };
+    if ((wanted & ~rights) !== 0) return { hpa: undefined, rights, error: this.#error(access, rights), steps };
     return { hpa: table + (address % PAGE_SIZE), rights, error: 0, steps };
   }
 
-  /** A page fault's error code, or an EPT violation's qualification: access in bits 2:0, what the tables allow in 5:3. */
-  #error(access: PageRights, rights: number): number {
-    if (this.format === "extended") return (access & 7) | ((rights & 7) << 3);
-    return (rights ? Fault.Present : 0) | (access & PageRight.Write ? Fault.Write : 0) | (access & PageRight.User ? Fault.User : 0) | (access & PageRight.Execute ? Fault.Fetch : 0);
+  /**
+   * A page fault's error code, or an EPT violation's qualification: access in bits 2:0, what the tables allow in 5:3.
+   * @param rights undefined where an entry was not present
+   */
+  #error(access: PageRights, rights: PageRights | undefined): number {
+    if (this.format === "extended") return (access & 7) | (((rights ?? 0) & 7) << 3);
+    return (rights === undefined ? 0 : Fault.Present) | (access & PageRight.Write ? Fault.Write : 0) | (access & PageRight.User ? Fault.User : 0) | (access & PageRight.Execute ? Fault.Fetch : 0);
   }
 
   #leaf(address: number, make: boolean): Hpa | undefined {

@@ -4,6 +4,7 @@ import { replayWith, type Machines, type ReplayOptions, type ReplayReport } from
 
 export { requestsBehind, type Mismatch, type ReplayOptions, type ReplayReport } from "./replay.ts";
 export { TraceError, type Json } from "./trace-fields.ts";
+export { UnitRecorder } from "./unit-recorder.ts";
 
 const MACHINES: Machines = { amd: amdMachine, intel: intelMachine };
 

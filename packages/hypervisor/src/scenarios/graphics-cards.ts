@@ -7,7 +7,7 @@ import { laboratory, slot, type LaboratoryInput } from "./laboratory.ts";
 type FunctionInput = MachineInput["hostBridges"][number]["functions"][number];
 
 /** Bytes of video memory of a card below: what VGA's planes need. */
-export const VIDEO_MEMORY = 0x4_0000;
+const VIDEO_MEMORY = 0x4_0000;
 
 /** A graphics card with these images in its ROM: frame buffer in BAR 0, registers in BAR 2. */
 export const graphicsCard = (more: Partial<FunctionInput> = {}): FunctionInput => ({

@@ -18,7 +18,7 @@ export const barOf = (seat: Attachment, index: number): number => {
 };
 
 /** Programs a vector of a function's MSI-X table, by the processor's stores, and enables MSI-X. */
-export const programMsix = (machine: Machine, seat: Attachment, vector: number, { address, data }: { readonly address: number; readonly data: number }): void => {
+const programMsix = (machine: Machine, seat: Attachment, vector: number, { address, data }: { readonly address: number; readonly data: number }): void => {
   const { config } = seat.fn;
   const register = config.read(seat.places.msix + 4, 4);
   const at = barOf(seat, register & 7) + (register & ~7) + 16 * vector;

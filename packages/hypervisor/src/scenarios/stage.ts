@@ -1,9 +1,10 @@
-import { Access, formatAddress, type IommuFault } from "@iommu-lab/pci-bus";
+import type { IommuFault } from "@iommu-lab/pci-bus";
 import { parseMachine, type MachineDescription, type MachineInput } from "@iommu-lab/pci-bus/machine";
 import { Machine, type MachineOptions } from "../machine/machine.ts";
 import { canonicalJson } from "./canonical.ts";
 import { SeededRandom } from "./random.ts";
-import type { RunEvent } from "./run-events.ts";
+import type { RunEvent } from "./run-schema.ts";
+import { faultWords, watchMachine } from "./run-watch.ts";
 import type { Assertion, ModelledTimes, Plain, ScenarioFault } from "./scenario.ts";
 
 /** What a stage tells while a scenario runs. */
@@ -15,8 +16,6 @@ export interface Audience {
   /** Stands between a machine and its IOMMUs, for a machine trace. */
   readonly machine?: (name: string, description: MachineDescription) => MachineOptions;
 }
-
-const ACCESS_WORDS: readonly (readonly [number, ScenarioFault["access"]])[] = [[Access.Write, "write"], [Access.Read, "read"], [Access.Execute, "execute"]];
 
 /** Where a scenario plays: it makes machines, tells the story, and notes what holds. */
 export class Stage {
@@ -87,9 +86,9 @@ export class Stage {
     const index = this.#machines.length;
     const { event } = this.#audience;
     const given = this.#audience.machine?.(name, description) ?? {};
-    this.#tell({ kind: "machine", machine: index, name, description: description as unknown as Plain });
-    const trace = event ? { hop: (hop: Parameters<NonNullable<MachineOptions["trace"]>["hop"]>[0]) => { event({ kind: "hop", machine: index, t: this.#now(index), at: hop.at === "root" ? "root" : formatAddress({ domain: hop.domain, requester: hop.at }), what: hop.kind, decision: hop.decision, rule: hop.rule }); } } : undefined;
-    const machine = new Machine(description, { ...options, ...(trace ? { trace } : {}), ...given });
+    this.#tell({ kind: "machine", machine: index, name, description: { ...description } });
+    const watched = event ? watchMachine(index, () => this.#now(index), event) : {};
+    const machine = new Machine(description, { ...options, ...watched, ...given });
     this.#machines.push({ name, machine });
     return machine;
   }
@@ -111,11 +110,4 @@ export class Stage {
   }
 }
 
-const faultOf = (machine: string, fault: IommuFault): ScenarioFault => ({
-  machine,
-  requester: formatAddress({ domain: 0, requester: fault.requester }),
-  address: `0x${fault.address.toString(16)}`,
-  access: fault.interrupt === undefined ? (ACCESS_WORDS.find(([bit]) => (fault.access & bit) !== 0)?.[1] ?? "unknown") : "interrupt",
-  code: `0x${fault.code.toString(16)}`,
-  text: fault.text,
-});
+const faultOf = (machine: string, fault: IommuFault): ScenarioFault => ({ machine, ...faultWords(fault) });

@@ -7,8 +7,14 @@ export type HandledIn = "kernel" | "user";
 /** Exits of a VM, counted exactly. */
 export class ExitCounts {
   readonly #counts = new Map<string, number>();
+  readonly #told: ((reason: ExitReason, handledIn: HandledIn) => void) | undefined;
   #kernel = 0;
   #user = 0;
+
+  /** @param told hears of each */
+  constructor(told?: (reason: ExitReason, handledIn: HandledIn) => void) {
+    this.#told = told;
+  }
 
   /** One exit. */
   note(reason: ExitReason, handledIn: HandledIn): void {
@@ -16,6 +22,7 @@ export class ExitCounts {
     this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
     if (handledIn === "kernel") this.#kernel++;
     else this.#user++;
+    this.#told?.(reason, handledIn);
   }
 
   get total(): number {

@@ -36,7 +36,7 @@ export class GuestMemory implements PhysicalMemory {
     this.#frames = frames;
     this.tables = new ProcessorTables("extended", memory, frames);
     this.#pages = new Float64Array(size / PAGE_SIZE);
-    for (let page = 0; page < this.#pages.length; page++) this.#place(page, this.#take());
+    this.#fill();
   }
 
   /** Where a guest page is; undefined past the end. */
@@ -174,6 +174,18 @@ export class GuestMemory implements PhysicalMemory {
       const part = bytes.subarray(done, done + Math.min(bytes.length - done, PAGE_SIZE - (gpa % PAGE_SIZE)));
       each(gpa < this.size ? this.hpaOf(gpa) : undefined, part);
       done += part.length;
+    }
+  }
+
+  #fill(): void {
+    for (let page = 0; page < this.#pages.length; page++) {
+      try {
+        this.#place(page, this.#take());
+      } catch (error) {
+        // The host keeps what makes no guest. Frame 0 is never given out: it stands for none.
+        for (const taken of this.#pages) if (taken !== 0) this.#frames.free(taken);
+        throw error;
+      }
     }
   }
 

@@ -1,3 +1,4 @@
+export { describeWalk, PageRight, ProcessorTables, type PageRights, type ProcessorWalk, type TableFormat, type WalkStep } from "../mmu/processor-tables.ts";
 export { AssignedFunction } from "./assigned-function.ts";
 export { AssignedVga, type LegacyVgaAccess } from "./assigned-vga.ts";
 export { createVms, type CreatedVm } from "./create-vms.ts";

@@ -50,7 +50,7 @@ export class VirtualMachine {
   readonly vcpus: readonly Vcpu[];
   /** The guest's own IOMMU. */
   readonly iommu: VirtualIommu | undefined;
-  readonly exits = new ExitCounts();
+  readonly exits: ExitCounts;
   /** Vectors that arrived and no handler of the guest took. */
   readonly strayVectors: number[] = [];
   /** Interrupts that reached the guest's local APICs. */
@@ -64,6 +64,8 @@ export class VirtualMachine {
     const { name, processors = 1, devices = [] } = options;
     this.name = name;
     this.machine = machine;
+    const { watch } = machine;
+    this.exits = new ExitCounts(watch?.exit && ((reason, handledIn) => watch.exit?.(name, reason, handledIn)));
     this.layout = options.layout ?? "type-2";
     this.memory = new GuestMemory({ memory: machine.memory, frames: machine.frames, size: options.memory });
     const ids = Array.from({ length: processors }, (_, i) => i);

@@ -43,7 +43,7 @@ const imageOf = (bytes: Uint8Array, found: DecodedCapability, end: number, { por
   const shape = definitionOf(id, extended)?.shape(viewOf(bytes, offset, portType, lanes));
   const header = extended ? 4 : 2;
   const length = Math.min(Math.max(header, shape?.length ?? header), end - offset);
-  const whole = capabilityImage({ id, extended, ...(extended ? { version: found.version || 1 } : {}), length, registers: registersWithin(shape?.registers ?? {}, length) }, {}, { at: offset });
+  const whole = capabilityImage({ id, extended, ...(extended ? { version: Math.max(1, found.version ?? 1) } : {}), length, registers: registersWithin(shape?.registers ?? {}, length) }, {}, { at: offset });
   const image = whole.bytes;
   image.set(bytes.subarray(offset + header, offset + length), header);
   // What software had switched on or an error left is no part of the function: it starts as after power-on.

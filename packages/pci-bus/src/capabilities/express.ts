@@ -180,7 +180,10 @@ export const PCI_EXPRESS: CapabilityDefinition = {
   shape: (view) => {
     const flags = view.word(2);
     const type = (flags >>> 4) & 15;
-    return shapeOf({ version: flags & 15, type, slot: (flags & 0x100) !== 0 && leadsDown(type) });
+    const slot = (flags & 0x100) !== 0 && leadsDown(type);
+    const version = flags & 15;
+    // What a port can do decides which of its controls take a value.
+    return shapeOf({ version, type, slot }, { ...(slot ? { slotCapabilities: port.SLOT_CAPABILITIES.decode(Uint32Array.of(view.dword(0x14))) } : {}), ...(version > 1 ? { deviceCapabilities2: device.DEVICE_CAPABILITIES_2.decode(Uint32Array.of(view.dword(0x24))) } : {}) });
   },
   type: (view) => meaningOf(device.PCIE_CAPABILITIES.fields.DevicePortType, (view.word(2) >>> 4) & 15),
 };

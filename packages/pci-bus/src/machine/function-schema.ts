@@ -4,7 +4,7 @@ import { field, hexBytes, whole } from "./numbers.ts";
 const size = (what: string) => v.pipe(whole(what), v.check((bytes) => bytes > 0 && Number.isInteger(Math.log2(bytes)), `${what} is a power of two.`));
 
 /** A base address register as it is wired. PCIe §7.5.1.2.1. */
-export const barSchema = v.strictObject({
+const barSchema = v.strictObject({
   index: v.pipe(whole("The index of a BAR"), v.maxValue(5, "BARs are 0 to 5.")),
   kind: v.picklist(["io", "memory32", "memory64"], "A BAR is io, memory32 or memory64."),
   size: size("The size of a BAR"),
@@ -14,7 +14,7 @@ export const barSchema = v.strictObject({
 const messages = v.strictObject({ vectors: v.exactOptional(v.pipe(whole("The number of vectors"), v.minValue(1, "There is at least one vector."), v.maxValue(2048, "There are at most 2048 vectors."))), bar: v.exactOptional(v.pipe(whole("The index of a BAR"), v.maxValue(5, "BARs are 0 to 5."))) });
 
 /** Capabilities by name, for functions that are described rather than captured. */
-export const capabilitiesSchema = v.strictObject({
+const capabilitiesSchema = v.strictObject({
   powerManagement: v.exactOptional(v.boolean()),
   msi: v.exactOptional(messages),
   msix: v.exactOptional(messages),
@@ -69,12 +69,10 @@ const shape = {
   subordinateBus: v.exactOptional(field("A bus number", 8)),
 } as const;
 
-const flatFunction = v.strictObject(shape);
-
 /** A function of a machine, with what is below it when it is a bridge. */
-export type MachineFunction = v.InferOutput<typeof flatFunction> & { readonly below?: readonly MachineFunction[] };
+export type MachineFunction = v.InferOutput<v.StrictObjectSchema<typeof shape, undefined>> & { readonly below?: readonly MachineFunction[] };
 /** The same before numbers are read. */
-export type MachineFunctionInput = v.InferInput<typeof flatFunction> & { readonly below?: readonly MachineFunctionInput[] };
+export type MachineFunctionInput = v.InferInput<v.StrictObjectSchema<typeof shape, undefined>> & { readonly below?: readonly MachineFunctionInput[] };
 
 /** Deeper than the 256 buses of a segment no topology goes. */
 export const functionSchema: v.GenericSchema<MachineFunctionInput, MachineFunction> = v.strictObject({ ...shape, below: v.exactOptional(v.array(v.lazy(() => functionSchema))) });

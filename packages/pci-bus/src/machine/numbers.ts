@@ -4,11 +4,11 @@ import { parseAddress } from "../requester-id.ts";
 const HEXADECIMAL = /^0x[0-9a-fA-F]{1,13}$/;
 
 /** A whole number from 0 to 2^53 - 1: a JSON number, or hexadecimal text such as "0xfed90000". */
-export const whole = (what: string) =>
-  v.union(
-    [v.pipe(v.number(), v.safeInteger(), v.minValue(0)), v.pipe(v.string(), v.regex(HEXADECIMAL), v.transform(Number), v.safeInteger())],
-    `${what} is a whole number from 0: 16, or "0x10".`,
-  );
+export const whole = (what: string) => {
+  // Where one of the two has the right type, a union passes its complaint on instead of its own.
+  const rule = `${what} is a whole number from 0: 16, or "0x10".`;
+  return v.union([v.pipe(v.number(), v.safeInteger(rule), v.minValue(0, rule)), v.pipe(v.string(), v.regex(HEXADECIMAL, rule), v.transform(Number), v.safeInteger(rule))], rule);
+};
 
 /** A whole number of at most `bits` bits. */
 export const field = (what: string, bits: number) => v.pipe(whole(what), v.maxValue(2 ** bits - 1, `${what} has ${bits} bits.`));

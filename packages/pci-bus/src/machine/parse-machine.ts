@@ -37,11 +37,15 @@ const pathOf = (issue: v.BaseIssue<unknown>): string => {
 
 const sentenceOf = (issue: v.BaseIssue<unknown>): string => {
   if (issue.type !== "strict_object") return issue.message;
-  const key = String(issue.path?.at(-1)?.key ?? "");
+  const last: unknown = issue.path?.at(-1)?.key;
+  const key = typeof last === "string" ? last : "";
   if (issue.expected === "never") return `There is no "${key}" here.`;
   if (issue.path === undefined) return "A machine is a JSON object.";
   return issue.expected === `"${key}"` ? `"${key}" is missing.` : `"${key}" is an object.`;
 };
+
+/** A value that breaks several rules is one mistake. */
+const firstOfEach = (problems: readonly MachineProblem[]): MachineProblem[] => problems.filter(({ path }, i) => problems.findIndex((other) => other.path === path) === i);
 
 /**
  * Reads a description that was JSON.
@@ -50,7 +54,7 @@ const sentenceOf = (issue: v.BaseIssue<unknown>): string => {
 export const parseMachine = (value: unknown): MachineDescription => {
   if (!depthOf(value, DEEPEST)) throw new MachineError([{ path: "", text: `This is nested more than ${DEEPEST} deep; no machine is.` }]);
   const result = v.safeParse(machineSchema, value);
-  if (!result.success) throw new MachineError(result.issues.map((issue) => ({ path: pathOf(issue), text: sentenceOf(issue) })));
+  if (!result.success) throw new MachineError(firstOfEach(result.issues.map((issue) => ({ path: pathOf(issue), text: sentenceOf(issue) }))));
   const problems = contradictions(result.output);
   if (problems.length > 0) throw new MachineError(problems);
   return result.output;

@@ -72,7 +72,14 @@ export class BusNumbering {
   #number(bus: ScannedBus): void {
     // Bridges first forget what an earlier run or reset left, or two of them would answer for one bus.
     for (const each of bus.functions) if (each.bridge) this.#program(each, 0, 0, 0);
-    for (const each of bus.functions) if (each.bridge) this.#enter(each, bus.number);
+    for (const each of this.#inOrder(bus.functions.filter(({ bridge }) => bridge))) this.#enter(each, bus.number);
+  }
+
+  /** Numbers only grow: bridges are entered by the numbers asked for, each of the others after the one it stands behind. */
+  #inOrder(bridges: readonly ScannedFunction[]): readonly ScannedFunction[] {
+    let last = 0;
+    const keyed = bridges.map((bridge) => ({ bridge, key: (last = this.#policy.busNumbers?.(bridge.address)?.secondary ?? last) }));
+    return keyed.toSorted((a, b) => a.key - b.key).map(({ bridge }) => bridge);
   }
 
   #enter(bridge: ScannedFunction, primary: number): void {

@@ -17,5 +17,5 @@ export { MsiSender } from "./msi.ts";
 export { compositeBar, MsixRegion, type BarRegion } from "./msix-region.ts";
 export { RootComplex, type RootComplexOptions } from "./root-complex.ts";
 export { ScratchBar } from "./scratch-bar.ts";
-export type { BusHop, BusTraceSink, HopDecision } from "./trace.ts";
+export type { BusHop, BusRequest, BusTraceSink, HopDecision, InterruptOutcome } from "./trace.ts";
 export { virtualFunctionDescription } from "./virtual-function.ts";

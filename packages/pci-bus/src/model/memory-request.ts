@@ -1,4 +1,4 @@
-import { PAGE_SIZE, type Pfn } from "@iommu-lab/memory";
+import { PAGE_SIZE, type Hpa, type Pfn } from "@iommu-lab/memory";
 import type { DmaOptions } from "../function.ts";
 import type { RequesterId } from "../requester-id.ts";
 import { Access, AddressType, NO_PASID } from "../transaction.ts";
@@ -17,6 +17,8 @@ export interface MemoryRequest {
   /** In the page. */
   readonly offset: number;
   readonly length: number;
+  /** Where the root complex found it to lead. */
+  hpa: Hpa | undefined;
 }
 
 /** What a lying function may add to a request: the fabric of a machine without ACS Source Validation believes it. */
@@ -48,6 +50,7 @@ export const memoryRequest = (requester: RequesterId, write: boolean, page: Pfn<
   page,
   offset,
   length,
+  hpa: undefined,
 });
 
 /** Translation requests always ask for read permission; their No Write bit tells whether also for write (PCIe §10.2.2). */

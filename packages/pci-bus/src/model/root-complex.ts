@@ -16,7 +16,7 @@ import { linkChanged } from "./hot-plug.ts";
 import { InterruptWires, type InterruptWire } from "./interrupt-wires.ts";
 import { accessOf, type MemoryRequest } from "./memory-request.ts";
 import { decodeCompatible } from "./message-format.ts";
-import type { BusTraceSink, HopDecision } from "./trace.ts";
+import type { BusTraceSink, HopDecision, InterruptOutcome } from "./trace.ts";
 import type { Attachment, Bus, Claim, FabricRoot, HostBridge } from "./fabric.ts";
 
 /** What a root complex stands between. */
@@ -101,6 +101,7 @@ export class RootComplex implements FabricRoot {
   /** Writes configuration space; dropped where nobody answers. */
   configWrite(address: FunctionAddress, offset: number, size: AccessSize, value: number): void {
     const host = this.#hostOf(address);
+    this.trace?.configWrite?.(address, offset, size, value);
     if (host) configWrite(host, address.requester, offset, size, value);
   }
 
@@ -207,16 +208,19 @@ export class RootComplex implements FabricRoot {
 
   /** Takes a write to 0xfeex_xxxx: to the remapper, or straight to the local APICs. For the fabric. */
   receiveInterrupt(host: HostBridge, message: Readonly<InterruptMessage>): Completion {
-    const sink = this.#interrupts ?? DROPPED;
+    const { trace } = this;
+    const sink = trace?.interrupt ? told(this.#interrupts ?? DROPPED, (outcome) => trace.interrupt?.(host.domain, message, outcome)) : (this.#interrupts ?? DROPPED);
     const iommu = this.#iommuOf(host, message.requester);
     if (!iommu) {
       this.hop(host, "root-complex", "interrupt", "Intel SDM vol. 3 §11.11: message in compatibility format");
       const interrupt: Interrupt | undefined = decodeCompatible(message);
       if (interrupt) sink.deliver(interrupt);
+      else trace?.interrupt?.(host.domain, message, { kind: "blocked" });
       return interrupt ? Completion.Successful : Completion.UnsupportedRequest;
     }
     iommu.remapInterrupt(message, sink, this.#verdict);
     const { fault } = this.#verdict;
+    if (fault) trace?.interrupt?.(host.domain, message, { kind: "blocked" });
     this.hop(host, "iommu", fault ? "refused" : "interrupt", fault ? `The IOMMU refuses the interrupt, fault 0x${fault.toString(16)}` : "The IOMMU passes, remaps or posts the interrupt");
     return fault ? Completion.UnsupportedRequest : Completion.Successful;
   }
@@ -282,6 +286,17 @@ export class RootComplex implements FabricRoot {
 }
 
 const DROPPED: InterruptSink = { deliver: () => undefined, post: () => undefined };
+
+const told = (sink: InterruptSink, tell: (outcome: InterruptOutcome) => void): InterruptSink => ({
+  deliver: (interrupt) => {
+    tell({ kind: "delivered", interrupt });
+    sink.deliver(interrupt);
+  },
+  post: (posting) => {
+    tell({ kind: "posted", posting });
+    sink.post(posting);
+  },
+});
 
 /** Presence and link state come from the slots, not from registers: they are there again after a reset. */
 const showPresence = (bus: Bus): void => {

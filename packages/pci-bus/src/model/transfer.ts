@@ -56,7 +56,8 @@ const completeAtRoot = (host: HostBridge, request: MemoryRequest, bytes: Uint8Ar
     complex.hop(host, "root-complex", "blocked", "A translation into the interrupt range 0xfeex_xxxx reaches neither memory nor a processor");
     return Completion.UnsupportedRequest;
   }
-  return complex.reachHost(page * PAGE_SIZE + request.offset, request.write, bytes, (claim) => deliver(claim, request, bytes));
+  request.hpa = page * PAGE_SIZE + request.offset;
+  return complex.reachHost(request.hpa, request.write, bytes, (claim) => deliver(claim, request, bytes));
 };
 
 const complete = (route: Route, request: MemoryRequest, bytes: Uint8Array): Completion => {
@@ -73,6 +74,13 @@ const noteFailure = (origin: Attachment, completion: Completion): void => {
   if (completion === Completion.CompleterAbort) setStatus(origin.fn.config, StatusBit.ReceivedTargetAbort);
 };
 
+/** Tells who listens how a request ended; a message is told where it arrives. */
+const tell = (origin: Attachment, { page, offset, length, write, hpa }: MemoryRequest, completion: Completion): void => {
+  const sink = origin.bus.host?.complex.trace;
+  const message = write && length === 4 && offset % 4 === 0 && isInterruptPage(page);
+  if (sink?.request && !message) sink.request({ from: origin.address, address: (BigInt(page) << 12n) | BigInt(offset), length, write, completion, hpa });
+};
+
 /** Moves bytes between a function and wherever its address leads: one request per 4 KiB, ended by the first that fails. */
 export const transfer = (origin: Attachment, write: boolean, address: number | bigint, bytes: Uint8Array, options?: ForgedDmaOptions): Completion => {
   let { page, offset } = splitAddress(address);
@@ -80,6 +88,7 @@ export const transfer = (origin: Attachment, write: boolean, address: number | b
     const length = Math.min(PAGE_SIZE - offset, bytes.length - done);
     const request = memoryRequest(origin.requester, write, page, offset, length, options);
     const completion = complete(routeUpstream(origin, request), request, bytes.subarray(done, done + length));
+    tell(origin, request, completion);
     if (completion !== Completion.Successful) {
       if (!write) noteFailure(origin, completion);
       return completion;
