@@ -1,7 +1,8 @@
 import type { HostSnapshot } from "@iommu-lab/host";
 import { ASSUMPTIONS, DISTROS, GUEST_IOMMUS, GUESTS, makePlan, parseLibvirtVersion, TARGETS, type MissingFact, type PlanRequest } from "@iommu-lab/host/plan";
-import { formatAddress, parseAddress, type FunctionAddress } from "@iommu-lab/pci-bus";
+import { formatAddress, type FunctionAddress } from "@iommu-lab/pci-bus";
 import { CommandError, ExitCode } from "../exit-code.ts";
+import { devicesFrom } from "../input/device-list.ts";
 import { openSource } from "../input/open-source.ts";
 import { PciNames } from "../names/pci-ids.ts";
 import { requireEmpty, writePlanFolder } from "../output/plan-folder.ts";
@@ -35,18 +36,10 @@ const oneOf = <T extends string>(option: string, values: readonly T[], text: str
 
 const parts = (texts: readonly string[]): string[] => texts.flatMap((text) => text.split(",")).filter((text) => text !== "");
 
-/** Functions by address; an address without a function number means all of the slot. */
-const parseDevices = (texts: readonly string[], { functions }: HostSnapshot): FunctionAddress[] => {
-  const addresses = parts(texts).flatMap((text): FunctionAddress[] => {
-    const one = parseAddress(text);
-    if (one) return [one];
-    const slot = parseAddress(`${text}.0`);
-    if (!slot) throw bad(`"${text}" is no PCI address; give bb:dd.f, dddd:bb:dd.f, or bb:dd for every function of a slot.`);
-    const all = functions.filter(({ address }) => address.domain === slot.domain && address.requester >> 3 === slot.requester >> 3).map(({ address }) => address);
-    return all.length > 0 ? all : [slot];
-  });
-  if (addresses.length === 0) throw bad("Say what to assign: iommu plan --device 01:00.0. iommu groups lists what there is.");
-  return addresses;
+const devicesOf = (texts: readonly string[], snapshot: HostSnapshot): FunctionAddress[] => {
+  const devices = devicesFrom(texts, snapshot, undefined);
+  if (!devices) throw bad("Say what to assign: iommu plan --device 01:00.0. iommu groups lists what there is.");
+  return devices;
 };
 
 const [LEAST_MEMORY, MOST_MEMORY] = [64, 16 * 1024 * 1024];
@@ -109,5 +102,5 @@ export const runPlan = async (options: PlanOptions): Promise<ExitCode> => {
   const [snapshot, another] = snapshots;
   if (!snapshot || another) throw bad(`${options.from ?? "The input"} holds ${snapshots.length} hosts; a plan is for one.`);
   for (const text of snapshot.warnings) warn(text);
-  return conclude(makePlan(snapshot, { ...request, devices: parseDevices(options.devices, snapshot) }), snapshot.origin, options.out, options.json);
+  return conclude(makePlan(snapshot, { ...request, devices: devicesOf(options.devices, snapshot) }), snapshot.origin, options.out, options.json);
 };

@@ -6,6 +6,7 @@ import { holdsFramebuffer } from "./kernel-options.ts";
 import { addressBitsOf, mmioWindowOf } from "./guest.ts";
 import { classOf, isBridge, isDisplay, isIgd, nameOf, type HostEvidence } from "./host-evidence.ts";
 import type { PlanFinding } from "./plan.ts";
+import { plainWords } from "./quote.ts";
 import type { Guest, PlanRequest } from "./request.ts";
 import { isNamed, type Selection } from "./selection.ts";
 
@@ -72,7 +73,7 @@ export const cautionsOf = (selection: Selection, request: PlanRequest, evidence:
   const unsafe = evidence.option(/^(?:vfio_iommu_type1|iommufd)\.allow_unsafe_interrupts=[yY1]/);
   return [
     ...(override === undefined ? [] : [caution("GRP-008", undefined, "pcie_acs_override is on the command line: the groups it makes are a claim, devices can reach each other past the IOMMU. The plan rests on those groups.")]),
-    ...(unsafe === undefined ? [] : [caution("IRQ-002", undefined, `${unsafe} lets a guest's device forge interrupts of the host: take it away.`)]),
+    ...(unsafe === undefined ? [] : [caution("IRQ-002", undefined, `${plainWords(unsafe)} lets a guest's device forge interrupts of the host: take it away.`)]),
     ...each,
     ...nvidia(selection.assigned, request.guest ?? "linux"),
     ...(mmioWindowOf(selection.assigned) === undefined ? [] : [caution("BAR-002", undefined, "The windows of these functions are larger than the 32 GiB that older guest firmware has for them; the guest is given more.")]),

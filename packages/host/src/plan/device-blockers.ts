@@ -54,7 +54,7 @@ const holdsRoot = (f: HostFunction, evidence: HostEvidence): boolean =>
   f.driver !== undefined && ROOT.some(([option, classes]) => evidence.option(option) !== undefined && classes.includes(classOf(f)) && evidence.snapshot.functions.filter((other) => classes.includes(classOf(other)) && other.driver !== undefined).length === 1);
 
 const judgeUse = (f: HostFunction, selection: Selection, evidence: HostEvidence): Judgement => {
-  if (holdsRoot(f, evidence)) return blocked("GRP-005", `The host's root file system (${evidence.option(/^root=/) ?? ""}) is behind it.`, nameOf(f));
+  if (holdsRoot(f, evidence)) return blocked("GRP-005", `The host's root file system (${plainWords(evidence.option(/^root=/) ?? "")}) is behind it.`, nameOf(f));
   const kind = classOf(f) >>> 8;
   if (isNamed(selection, f) || f.driver === undefined || VFIO.test(f.driver) || (kind !== STORAGE && kind !== NETWORK)) return NOTHING;
   return lacking("unused", `whether the host's disks or network hang on ${nameOf(f)}, which must go along: name it with --device if they do not.`);

@@ -1,6 +1,7 @@
 import type { HostSnapshot } from "../snapshot.ts";
 import { cautionsOf } from "./cautions.ts";
 import { judgeDevices } from "./device-blockers.ts";
+import { diagnoseSelection, type PlanDiagnosis } from "./diagnosis.ts";
 import { distroSteps, type HostFile } from "./distro.ts";
 import { bindScript, BIND_SCRIPT, HUGEPAGES_CONFIG, hugepagesConfig, MODPROBE_CONFIG, modprobeConfig, MODULES_LOAD, modulesLoad, UDEV_RULES, udevRules } from "./early-binding.ts";
 import { addressBitsOf, defaultMemory, guestName, hidesHypervisor, mmioWindowOf, type GuestDescription } from "./guest.ts";
@@ -12,7 +13,7 @@ import { hasBuiltInVfio, kernelOptions, vfioOptions, type KernelOption } from ".
 import { permittedDevices, virtualMachine } from "./kubevirt-manifests.ts";
 import { libvirtDomain } from "./libvirt-domain.ts";
 import { nixosModule } from "./nixos-module.ts";
-import type { MissingFact, NotEnoughData, PlanFile, PlanResult, Refusal, UnknownFunction } from "./plan.ts";
+import type { MissingFact, NotEnoughData, PlanFile, PlanFinding, PlanResult, Refusal, UnknownFunction } from "./plan.ts";
 import { proxmoxConfig } from "./proxmox-config.ts";
 import { qemuScript, qemuService } from "./qemu-script.ts";
 import { readme } from "./readme.ts";
@@ -74,15 +75,18 @@ const guestFiles = (guest: GuestDescription, request: PlanRequest): PlanFile[] =
 
 const optionsFile = (options: readonly KernelOption[]): PlanFile[] => (options.length === 0 ? [] : [{ path: "kernel-options.txt", text: `${options.map(({ text }) => text).join(" ")}\n`, mode: 0o644 }]);
 
-const writePlan = (selection: Selection, request: PlanRequest, evidence: HostEvidence, assumed: readonly MissingFact[]): PlanResult => {
+/** The findings, and those of the doctor's that say something else. */
+const onlyNew = (findings: readonly PlanFinding[], more: readonly PlanFinding[]): PlanFinding[] => [...findings, ...more.filter(({ rule, device }) => !findings.some((each) => each.rule === rule && each.device === device))];
+
+const writePlan = (selection: Selection, request: PlanRequest, evidence: HostEvidence, assumed: readonly MissingFact[], diagnosis: PlanDiagnosis): PlanResult => {
   const memory = request.memory ?? defaultMemory(evidence.memory);
   const options = kernelOptions(selection, request, evidence);
   const files = hostFiles(selection, request, evidence, options, memory);
   const guest = describeGuest(selection, request, evidence, memory);
   const steps = distroSteps(request.distro, options.map(({ text }) => text));
   const forGuest = guestFiles(guest, request);
-  const host = hostLimits(evidence, memory);
-  const cautions = cautionsOf(selection, request, evidence);
+  const host = onlyNew(hostLimits(evidence, memory), diagnosis.host);
+  const cautions = onlyNew(cautionsOf(selection, request, evidence), diagnosis.cautions);
   const scripts = { name: guest.name, files, steps, kernelOptions: options.map(({ text }) => text) };
   const bound = boundFunctions(selection);
   const members = new Set([...bound, ...bound.flatMap((f) => evidence.groupOf(f) ?? [])].map(nameOf));
@@ -120,8 +124,10 @@ export const makePlan = (snapshot: HostSnapshot, request: PlanRequest): PlanResu
   const selection = selectFunctions(evidence, request.devices);
   if ("unknown" in selection) return { kind: "unknown-function", address: selection.unknown };
   const { blockers, missing } = together([judgeRemapping(evidence), judgeDevices(selection, evidence), forTarget(selection, request)]);
-  if (blockers.length > 0) return { kind: "refusal", blockers };
+  const diagnosis = diagnoseSelection(snapshot, selection);
+  const all = onlyNew(blockers, diagnosis.blockers);
+  if (all.length > 0) return { kind: "refusal", blockers: all };
   const open = missing.filter((fact) => !isAssumed(fact, request));
   if (open.length > 0) return { kind: "not-enough-data", missing: open };
-  return writePlan(selection, request, evidence, missing);
+  return writePlan(selection, request, evidence, missing, diagnosis);
 };

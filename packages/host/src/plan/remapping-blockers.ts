@@ -1,5 +1,6 @@
 import type { HostEvidence } from "./host-evidence.ts";
 import { blocked, lacking, NOTHING, together, type Judgement } from "./judgement.ts";
+import { plainWords } from "./quote.ts";
 
 const OFF = /^(?:intel_iommu=(?:.*,)?off\b|amd_iommu=(?:.*,)?off\b|iommu=(?:off|soft)\b|noapic$)/;
 
@@ -15,14 +16,14 @@ const judgeAbsence = (evidence: HostEvidence): Judgement => {
 /** Whether the IOMMU works, or will with the plan's option. */
 const judgePresence = (evidence: HostEvidence): Judgement => {
   const off = evidence.option(OFF);
-  if (off !== undefined) return blocked("HOST-003", `The kernel's command line has ${off}, which switches the IOMMU off. Take it away first; it is yours, so a plan does not.`);
+  if (off !== undefined) return blocked("HOST-003", `The kernel's command line has ${plainWords(off)}, which switches the IOMMU off. Take it away first; it is yours, so a plan does not.`);
   if (evidence.active === true) return NOTHING;
   const absence = judgeAbsence(evidence);
   if (absence !== NOTHING) return absence;
   if (evidence.active === undefined) return NOTHING;
   const option = evidence.option(/^intel_iommu=(?:.*,)?on\b/);
   if (evidence.snapshot.acpi.has("DMAR") && option === undefined) return NOTHING;
-  return blocked("HOST-005", option === undefined ? "Firmware describes AMD's IOMMU, but the kernel did not start it: its log (AMD-Vi:) says why. No option is needed to switch it on." : `${option} is on the command line, but no IOMMU came up: the kernel's log (DMAR:) says why.`);
+  return blocked("HOST-005", option === undefined ? "Firmware describes AMD's IOMMU, but the kernel did not start it: its log (AMD-Vi:) says why. No option is needed to switch it on." : `${plainWords(option)} is on the command line, but no IOMMU came up: the kernel's log (DMAR:) says why.`);
 };
 
 const REMAPPED = /DMAR-IR: Enabled IRQ remapping in x2?apic mode|Enabled IRQ remapping in x2?apic mode|AMD-Vi: Interrupt remapping enabled/;
@@ -32,7 +33,7 @@ const ADVICE = "Without interrupt remapping VFIO refuses, for a device could for
 const judgeInterrupts = (evidence: HostEvidence): Judgement => {
   const { dmesg = "" } = evidence.snapshot;
   const off = evidence.option(/^(?:intremap=(?:.*,)?off\b|nointremap$)/);
-  if (off !== undefined) return blocked("IRQ-001", `The kernel's command line has ${off}: take it away. ${ADVICE}`);
+  if (off !== undefined) return blocked("IRQ-001", `The kernel's command line has ${plainWords(off)}: take it away. ${ADVICE}`);
   if (REMAPPED.test(dmesg) || /\bIR-(?:IO-APIC|PCI-MSI|HPET)/.test(evidence.text("proc/interrupts") ?? "")) return NOTHING;
   if (FAILED.test(dmesg)) return blocked("IRQ-001", `The kernel could not remap interrupts. ${ADVICE}`);
   if (evidence.dmar && !evidence.dmar.interruptRemapping) return blocked("IRQ-001", `The DMAR table says that this platform does not remap interrupts (flags bit 0 is 0). ${ADVICE}`);

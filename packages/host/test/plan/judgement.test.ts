@@ -103,6 +103,20 @@ describe("what is refused", () => {
   });
 });
 
+describe("what the doctor knows besides", () => {
+  test.each([[0x0435, ["SRV-002"]], [0x0436, ["plan"]]])("a device 8086:%i, which vfio-pci may have on its list of devices it refuses", (device, expected) => {
+    expect(rules(withFunction(gpuHost(), "03:00.0", { vendor: 0x8086, device }), ["03:00.0"])).toEqual(expected);
+  });
+
+  test("an error that the plan does not settle is told, with the words of a log made harmless", () => {
+    const said = gpuHost({ dmesg: "[    0.1] pci 0000:03:00.0: BAR 0: can't assign; no space `<b>` [x](y)\n" });
+    const plan = planned(said, request(["03:00.0"]));
+    expect(plan.cautions.map(({ rule }) => rule)).toContain("BAR-001");
+    expect(fileOf(plan, "README.md")).not.toContain("`<b>`");
+    expect(planned(gpuHost(), request(["03:00.0"])).cautions.map(({ rule }) => rule)).not.toContain("BAR-001");
+  });
+});
+
 describe("what is not known", () => {
   test("a function that is not there", () => {
     expect(makePlan(gpuHost(), request(["07:00.0"]))).toMatchObject({ kind: "unknown-function" });
