@@ -140,7 +140,7 @@ const logLines = ({ log }: Diagnosis, verbose: boolean): string[] => {
   if (log.length === 0) return [];
   if (!verbose) {
     const [first] = log;
-    return [`The kernel log tells of ${log.length} kinds of trouble${first ? `, first: ${cut(printable(first.happened), 60)}` : ""} (-v).`];
+    return [`The kernel log tells of ${log.length === 1 ? "one kind" : `${log.length} kinds`} of trouble${first ? `, first: ${cut(printable(first.happened), 60)}` : ""} (-v).`];
   }
   return ["", style("bold", "The kernel log"), ...log.flatMap(({ line, text, times, happened, why, advice }) => [style("dim", `  dmesg:${line}${times > 1 ? ` (${times} such lines)` : ""}: ${cut(printable(text.trim()), 160)}`), ...wrapped(printable([happened, why, advice].filter((each) => each !== "").join(" ")), "        ")])];
 };
