@@ -31,7 +31,7 @@ describe.skipIf(!hasShared())(`the source documents' check beside ours${skippedW
     // The groups themselves are the answer: they are hidden.
     const judged = diagnose({ ...rest, groups: undefined }, { devices: [] }).host.find(({ id }) => id === "HOST-005");
     if (judged?.status === "pass" && judged.evidence.some(({ text }) => /Virtualization Technology for Directed I\/O|AMD-Vi/.test(text))) expect(truth).toBeDefined();
-    if (truth === undefined) expect(judged?.evidence.every(({ text }) => !/Virtualization Technology for Directed I\/O/.test(text))).toBe(true);
+    if (truth === undefined) expect(judged?.evidence.every(({ text }) => !text.includes('Virtualization Technology for Directed I/O'))).toBe(true);
   });
 
   test("looking for one word in the log is wrong where ours is not", async () => {
