@@ -54,7 +54,7 @@ export class GuestMessages {
   /** The host's interrupt came: the processor left the guest for it. */
   #arrive({ address, data }: GuestMessage): void {
     this.#vm.exits.note("external-interrupt", "kernel");
-    if (this.#path === "emulated") this.#vm.exits.note("interrupt-window", "user");
+    if (this.#path === "emulated") this.#vm.exits.note("interrupt-window", this.#vm.layout === "type-1" ? "kernel" : "user");
     if (decodeMessage({ address, data }, this.#interrupt)) this.#vm.deliver(this.#interrupt);
   }
 

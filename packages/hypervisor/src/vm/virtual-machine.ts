@@ -7,7 +7,7 @@ import type { MachineIommu } from "@iommu-lab/pci-bus/machine";
 import type { HostVector } from "../machine/host-processors.ts";
 import type { Machine } from "../machine/machine.ts";
 import type { LegacyVgaAccess } from "./assigned-vga.ts";
-import { ExitCounts } from "./exits.ts";
+import { ExitCounts, type HandledIn } from "./exits.ts";
 import { GuestMemory } from "./guest-memory.ts";
 import { PostedVectors } from "./posted-vectors.ts";
 import { VirtualIommu } from "./virtual-iommu.ts";
@@ -24,7 +24,10 @@ export interface VmOptions {
   readonly devices?: readonly { readonly devfn: number; readonly fn: ModelFunction }[];
   /** An IOMMU of its own. */
   readonly iommu?: MachineIommu;
-  /** Whether the hypervisor is the system itself or a process on one. Default "type-2". */
+  /**
+   * Whether the hypervisor is the system itself (device models are part of it: no exit wakes a process) or a process on one, whose
+   * device models it goes on to. Default "type-2".
+   */
   readonly layout?: "type-1" | "type-2";
 }
 
@@ -126,7 +129,7 @@ export class VirtualMachine {
   /** A load or store of a virtual processor. */
   access(gpa: Gpa, bytes: Uint8Array, write: boolean): void {
     if (this.#vga && isVga("memory", gpa, false)) {
-      this.exits.note("mmio", "user");
+      this.exits.note("mmio", this.#deviceModels);
       this.#vga.memory(gpa - VGA_MEMORY.base, bytes, write);
       return;
     }
@@ -137,7 +140,7 @@ export class VirtualMachine {
     }
     const { iommu } = this;
     if (iommu && gpa >= iommu.base && gpa + bytes.length <= iommu.base + iommu.size) {
-      this.exits.note("mmio", "user");
+      this.exits.note("mmio", this.#deviceModels);
       accessBytes(iommu.iommu.registers, gpa - iommu.base, bytes, write);
       return;
     }
@@ -145,19 +148,19 @@ export class VirtualMachine {
     const complex = direct ? this.machine.complex : this.complex;
     const at = direct ? direct.hpa + (gpa - direct.gpa) : gpa;
     // Nothing is mapped there: the processor leaves the guest, and the hypervisor's process asks its device models.
-    if (!direct) this.exits.note("mmio", "user");
+    if (!direct) this.exits.note("mmio", this.#deviceModels);
     if (write) complex.memoryWrite(at, bytes);
     else complex.memoryRead(at, bytes);
   }
 
   portRead(port: number, size: AccessSize): number {
-    this.exits.note("io", "user");
+    this.exits.note("io", this.#deviceModels);
     if (this.#vga && isVga("io", port, false)) return this.#vga.portRead(port, size);
     return isConfigPort(port) ? this.complex.configPorts.read(port - CONFIG_PORTS.first, size) : this.complex.ioRead(port, size);
   }
 
   portWrite(port: number, size: AccessSize, value: number): void {
-    this.exits.note("io", "user");
+    this.exits.note("io", this.#deviceModels);
     if (this.#vga && isVga("io", port, false)) this.#vga.portWrite(port, size, value);
     else if (isConfigPort(port)) this.complex.configPorts.write(port - CONFIG_PORTS.first, size, value);
     else this.complex.ioWrite(port, size, value);
@@ -184,6 +187,11 @@ export class VirtualMachine {
   deliver(interrupt: Readonly<Interrupt>): void {
     this.injected++;
     this.apics.deliver(interrupt);
+  }
+
+  /** Where an access ends that the processor cannot make by itself. */
+  get #deviceModels(): HandledIn {
+    return this.layout === "type-1" ? "kernel" : "user";
   }
 
   /** The guest's IOMMU interrupts its own kernel; past remapping. */
