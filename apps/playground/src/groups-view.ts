@@ -1,14 +1,7 @@
 import { formatAddress } from "@iommu-lab/pci-bus";
 import type { GroupsReport, ReportedGroup } from "@iommu-lab/host";
 import type { BundledHost } from "@iommu-lab/host/bundled";
-
-const element = <K extends keyof HTMLElementTagNameMap>(tag: K, content: string | readonly Node[], className?: string): HTMLElementTagNameMap[K] => {
-  const made = document.createElement(tag);
-  if (className !== undefined) made.className = className;
-  // Text nodes only: nothing from a host's files is ever read as markup.
-  made.append(...(typeof content === "string" ? [content] : content));
-  return made;
-};
+import { element } from "./element.ts";
 
 const groupCard = (group: ReportedGroup, index: number): HTMLElement => {
   const card = element("section", [], "group");

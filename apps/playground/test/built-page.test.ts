@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { reportGroups } from "@iommu-lab/host";
 import { bundledHosts, readBundled } from "@iommu-lab/host/bundled";
+import { runScenario, scenarioNamed } from "@iommu-lab/hypervisor/scenarios";
 import { chromium } from "playwright-core";
 import { build, preview } from "vite";
 import { describe, expect, test } from "vitest";
@@ -30,6 +31,17 @@ describe.skipIf(!existsSync(browserPath))(`the built playground in Chromium${exi
       expect(problems).toEqual([]);
       expect(requests.filter((path) => path !== "/" && !path.startsWith("/assets/"))).toEqual([]);
       await page.screenshot({ path: `${root}${outDir}/page.png`, fullPage: true });
+      await page.getByRole("link", { name: "Scenarios" }).click();
+      await page.waitForSelector(".story");
+      const scenario = scenarioNamed("rogue-device");
+      if (!scenario) throw new Error("no scenario");
+      expect(await page.locator(".hash code").innerText()).toBe(runScenario(scenario).result.hash);
+      await page.getByLabel("IOMMU").selectOption("amd");
+      await page.waitForURL(/iommu=amd/);
+      await page.waitForFunction((hash) => document.querySelector(".hash code")?.textContent === hash, runScenario(scenario, { iommu: "amd" }).result.hash);
+      await page.screenshot({ path: `${root}${outDir}/scenario.png`, fullPage: true });
+      expect(problems).toEqual([]);
+      expect(requests.filter((path) => path !== "/" && !path.startsWith("/assets/"))).toEqual([]);
     } finally {
       await browser.close();
       await server.close();
