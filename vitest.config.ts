@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { playwright } from "@vitest/browser-playwright";
 import { defineConfig } from "vitest/config";
 
@@ -9,6 +10,8 @@ if (!hasBrowser && process.env.IOMMU_LAB_REQUIRE_TOOLS) throw new Error(`No chro
 
 export default defineConfig({
   test: {
+    // As many as the machine has processors; by default one stays idle.
+    maxWorkers: availableParallelism(),
     coverage: { provider: "v8", include: ["packages/*/src/**"], reporter: ["text", "json-summary"] },
     projects: [
       {
