@@ -19,9 +19,19 @@ export default defineConfig({
         test: {
           name: "node",
           include: ["{packages,apps}/*/test/**/*.test.ts", "test/**/*.test.ts"],
-          exclude: ["**/*.browser.test.ts", "**/*.slow.test.ts", "**/node_modules/**"],
+          exclude: ["**/*.browser.test.ts", "**/*.slow.test.ts", "**/heap.test.ts", "**/node_modules/**"],
           isolate: false,
           setupFiles: ["./test/fuzz-budget.ts"],
+          testTimeout: 30_000,
+        },
+      },
+      {
+        // Each in a process of its own: what other tests taught the compiler decides whether a number is boxed.
+        ...source,
+        test: {
+          name: "heap",
+          include: ["packages/*/test/**/heap.test.ts"],
+          isolate: true,
           testTimeout: 30_000,
         },
       },
