@@ -2,6 +2,7 @@ import type { AccessSize, MmioHandler } from "@iommu-lab/memory";
 import { Completion, type Clock } from "@iommu-lab/pci-bus";
 import type { FunctionDescription } from "@iommu-lab/pci-bus/capabilities";
 import { Endpoint } from "@iommu-lab/pci-bus/model";
+import { byParts } from "./by-parts.ts";
 import { notReentrant } from "./not-reentrant.ts";
 
 /** Offsets in BAR 0 of a stream device, each 32 bits. */
@@ -152,16 +153,5 @@ const registerHandler = (registers: Uint32Array, written: (offset: number, value
   const write = (offset: number, size: AccessSize, value: number): void => {
     if (size === 4 && offset % 4 === 0 && offset < 4 * registers.length) written(offset, value >>> 0);
   };
-  return {
-    read,
-    write,
-    read64: (offset, into) => {
-      into[0] = read(offset, 4);
-      into[1] = read(offset + 4, 4);
-    },
-    write64: (offset, low, high) => {
-      write(offset, 4, low);
-      write(offset + 4, 4, high);
-    },
-  };
+  return byParts(read, write);
 };

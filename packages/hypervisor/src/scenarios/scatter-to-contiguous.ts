@@ -41,11 +41,8 @@ const arrived = (machine: Machine, frame: Uint8Array, pages: readonly number[]):
 
 const scattered = (machine: Machine): number[] => Array.from({ length: PAGES }, () => machine.frames.allocate() * PAGE_SIZE);
 
-/** A machine whose free memory is in single pages. */
-const fragmented = (stage: Stage, name: string, protectedBy: boolean): Machine => {
-  const machine = stage.machine(name, laboratory({ memory: MEMORY, ...(protectedBy ? {} : { iommus: [], commandLine: "" }) }));
-  return machine;
-};
+/** A machine with little memory, with an IOMMU or without. */
+const smallMachine = (stage: Stage, name: string, translated: boolean): Machine => stage.machine(name, laboratory({ memory: MEMORY, ...(translated ? {} : { iommus: [], commandLine: "" }) }));
 
 /** S4: one large buffer in memory that is in pieces. */
 export const scatterToContiguous: Scenario = {
@@ -56,7 +53,7 @@ export const scatterToContiguous: Scenario = {
   protections: { "contiguous-range": ["iommu-descriptors"] },
   run: (stage) => {
     const frame = stage.random.bytes(FRAME);
-    const bare = fragmented(stage, "no IOMMU", false);
+    const bare = smallMachine(stage, "no IOMMU", false);
     const reserved = bare.frames.allocate(ORDER);
     bare.frames.fragment(0.5, stage.seed);
     const large = bare.frames.allocate(ORDER);
@@ -88,7 +85,7 @@ const useGart = (stage: Stage, machine: Machine, frame: Uint8Array): void => {
 };
 
 const useIommu = (stage: Stage, frame: Uint8Array): void => {
-  const machine = fragmented(stage, "IOMMU", true);
+  const machine = smallMachine(stage, "IOMMU", true);
   machine.frames.fragment(0.5, stage.seed);
   const pages = scattered(machine);
   const one = stage.has("contiguous-range");

@@ -2,6 +2,7 @@ import type { AccessSize, MmioHandler } from "@iommu-lab/memory";
 import type { ConfigSpace, PciFunction } from "@iommu-lab/pci-bus";
 import { barBase, findCapabilities, sizeBars, type Attachment, type BarRegister, type CapabilityPlaces } from "@iommu-lab/pci-bus/model";
 import { RegionFlag, RegionIndex, type VfioDevice } from "@iommu-lab/vfio";
+import { byParts } from "../devices/by-parts.ts";
 import { GuestMessages, MessageKind, type GuestMessage, type InterruptPath } from "./guest-messages.ts";
 import type { VirtualMachine } from "./virtual-machine.ts";
 
@@ -171,18 +172,7 @@ export class AssignedFunction implements PciFunction {
       for (let i = 0; i < size; i++) this.#table[at + i] = value >>> (8 * i);
       if ((this.#msixControl & ENABLE) !== 0) this.#syncMsix();
     };
-    return {
-      read,
-      write,
-      read64: (offset, into) => {
-        into[0] = read(offset, 4);
-        into[1] = read(offset + 4, 4);
-      },
-      write64: (offset, low, high) => {
-        write(offset, 4, low);
-        write(offset + 4, 4, high);
-      },
-    };
+    return byParts(read, write);
   }
 
   #regionRead(index: number, offset: number, size: AccessSize): number {

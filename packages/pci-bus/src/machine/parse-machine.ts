@@ -23,10 +23,11 @@ export class MachineError extends Error {
 /** Nested functions make deep paths; no topology has more bridges above one another than this. */
 const DEEPEST = 600;
 
-const depthOf = (value: unknown, left: number): boolean => {
+/** Whether nothing in a value is deeper than so many levels. */
+const isWithin = (value: unknown, left: number): boolean => {
   if (left === 0) return false;
   if (typeof value !== "object" || value === null) return true;
-  return Object.values(value).every((each) => depthOf(each, left - 1));
+  return Object.values(value).every((each) => isWithin(each, left - 1));
 };
 
 const pathOf = (issue: v.BaseIssue<unknown>): string => {
@@ -52,7 +53,7 @@ const firstOfEach = (problems: readonly MachineProblem[]): MachineProblem[] => p
  * @throws MachineError with every mistake: wrong types, names that do not exist, and statements that contradict each other
  */
 export const parseMachine = (value: unknown): MachineDescription => {
-  if (!depthOf(value, DEEPEST)) throw new MachineError([{ path: "", text: `This is nested more than ${DEEPEST} deep; no machine is.` }]);
+  if (!isWithin(value, DEEPEST)) throw new MachineError([{ path: "", text: `This is nested more than ${DEEPEST} deep; no machine is.` }]);
   const result = v.safeParse(machineSchema, value);
   if (!result.success) throw new MachineError(firstOfEach(result.issues.map((issue) => ({ path: pathOf(issue), text: sentenceOf(issue) }))));
   const problems = contradictions(result.output);

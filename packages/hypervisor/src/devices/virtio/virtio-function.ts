@@ -2,6 +2,7 @@ import type { AccessSize, MmioHandler } from "@iommu-lab/memory";
 import type { ConfigSpace, FabricPort, PciFunction, UpstreamPort } from "@iommu-lab/pci-bus";
 import { msix, vendorSpecific, type CapabilityImage } from "@iommu-lab/pci-bus/capabilities";
 import { Endpoint } from "@iommu-lab/pci-bus/model";
+import { byParts } from "../by-parts.ts";
 import { notReentrant } from "../not-reentrant.ts";
 import { openWindow, WindowedConfig } from "./config-window.ts";
 import { DeviceMemory, DmaRefused } from "./dma.ts";
@@ -364,17 +365,3 @@ export class VirtioFunction implements PciFunction, QueueAccess {
     return !unknown && this.accepted(Feature.Version1) && this.accepted(Feature.AccessPlatform);
   }
 }
-
-/** A BAR whose 8-byte accesses are two. */
-const byParts = (read: MmioHandler["read"], write: MmioHandler["write"]): MmioHandler => ({
-  read,
-  write,
-  read64: (offset, into) => {
-    into[0] = read(offset, 4);
-    into[1] = read(offset + 4, 4);
-  },
-  write64: (offset, low, high) => {
-    write(offset, 4, low);
-    write(offset + 4, 4, high);
-  },
-});
