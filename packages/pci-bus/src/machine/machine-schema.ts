@@ -29,8 +29,6 @@ const iommuSchema = v.strictObject({
   /** AMD: where its own function is. */
   function: v.exactOptional(functionAddress),
   interruptRemapping: v.exactOptional(v.boolean()),
-  /** Interrupts can be posted to processors of VMs. */
-  posting: v.exactOptional(v.boolean()),
   scalable: v.exactOptional(v.boolean()),
   levels: v.exactOptional(v.picklist([4, 5], "Tables have 4 or 5 levels.")),
   superpages: v.exactOptional(v.boolean()),
@@ -38,7 +36,10 @@ const iommuSchema = v.strictObject({
   caches: v.exactOptional(v.picklist(["none", "realistic", "adversarial"], "Caches are none, realistic or adversarial.")),
   /** Size of the realistic IOTLB. */
   iotlb: v.exactOptional(v.strictObject({ sets: some("The number of sets", 65_536), ways: some("The number of ways", 64) })),
-  /** Capability registers as captured, hexadecimal: VT-d's CAP and ECAP, AMD's EFR and EFR2. */
+  /**
+   * Capability registers as captured, hexadecimal: VT-d's CAP and ECAP, AMD's EFR and EFR2. A record of the host; units are built from
+   * the choices beside them.
+   */
   registers: v.exactOptional(v.record(v.picklist(["cap", "ecap", "efr", "efr2"]), v.pipe(v.string(), v.regex(/^0x[0-9a-fA-F]{1,16}$/, "A register is hexadecimal text of up to 64 bits.")))),
 });
 

@@ -15,7 +15,7 @@ export const made: MachineInput = {
   firmware: { kind: "uefi", bootDisplay: "01:00.0", frameBuffer: { base: "0xc0000000", size: 4096 }, iommu: true },
   processors: { count: 4, apic: "x2apic" },
   memory: "0x10000000",
-  iommus: [{ vendor: "intel", registerBase: "0xfed90000", segment: 0, covers: ["0000:01:00.0"], posting: true, scalable: false, levels: 5, caches: "realistic", iotlb: { sets: 16, ways: 4 }, registers: { cap: "0xd2008c40660462" } }, { vendor: "intel" }],
+  iommus: [{ vendor: "intel", registerBase: "0xfed90000", segment: 0, covers: ["0000:01:00.0"], scalable: false, levels: 5, caches: "realistic", iotlb: { sets: 16, ways: 4 }, registers: { cap: "0xd2008c40660462" } }, { vendor: "intel" }],
   reserved: [{ base: "0x1000", last: "0x1fff", functions: ["01:00.0"] }],
   hostBridges: [{ segment: 0, firstBus: 0, lastBus: "0x7f", functions: [bridge, { at: "1f.3", config: `8680${"00".repeat(62)}` }] }],
   vms: [{ name: "guest", memory: "0x1000000", processors: 2, firmware: "uefi", layout: "type-1", iommu: "intel", devices: [{ host: "01:00.0" }, { emulated: "edu" }] }],
