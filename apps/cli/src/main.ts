@@ -3,7 +3,6 @@ import { cac, type Command } from "cac";
 import packageJson from "../package.json" with { type: "json" };
 import { CommandError, ExitCode, isCommandError } from "./exit-code.ts";
 import { SOURCES } from "./input/sources.ts";
-import { loadCommands } from "./load-commands.ts";
 import { printable } from "./output/printable.ts";
 
 const EXAMPLES = `Examples:
@@ -51,7 +50,7 @@ withFrom(cli.command("groups", "IOMMU groups with their devices, and why those a
   .example("  $ iommu groups --from lspci.txt --computed --json")
   .example("  $ iommu groups --compare && echo the rules explain this host")
   .action(async (options: Record<string, unknown>) => {
-    const { runGroups } = await loadCommands();
+    const { runGroups } = await import("./commands/groups.ts");
     process.exitCode = await runGroups({ from: single(options, "from"), computed: flag(options, "computed"), recorded: flag(options, "recorded"), compare: flag(options, "compare"), acsOverride: single(options, "acsOverride"), json: flag(options, "json") });
   });
 
@@ -66,7 +65,7 @@ withFrom(cli.command("doctor", "what stands between this machine and giving devi
   .example("  $ iommu doctor --from new.tar.gz --baseline old.tar.gz")
   .example("  Exit codes: 0 ready, 1 warnings, 2 errors (or bad input, with a message), 3 blocked, 4 not enough data.")
   .action(async (options: Record<string, unknown>) => {
-    const { runDoctor } = await loadCommands();
+    const { runDoctor } = await import("./commands/doctor.ts");
     process.exitCode = await runDoctor({ from: several(options, "from"), devices: several(options, "device"), baseline: single(options, "baseline"), roms: several(options, "rom"), json: flag(options, "json"), verbose: flag(options, "verbose") });
   });
 
@@ -77,7 +76,7 @@ withFrom(cli.command("report [...files]", "an anonymous record of what the docto
   .example("  $ sudo iommu report --device 01:00 --worked yes -o report.json")
   .example("  $ iommu report report.json other.json")
   .action(async (files: string[], options: Record<string, unknown>) => {
-    const { runReport } = await loadCommands();
+    const { runReport } = await import("./commands/report.ts");
     process.exitCode = await runReport(files, { from: several(options, "from"), devices: several(options, "device"), worked: single(options, "worked"), output: single(options, "output"), json: flag(options, "json") });
   });
 
@@ -86,7 +85,7 @@ withFrom(cli.command("pci [address]", "the PCI tree, or one function's configura
   .example("  $ iommu pci 01:00.0 --from host.tar.gz")
   .example("  $ iommu pci 0000:00:1c.0 --json")
   .action(async (address: string | undefined, options: Record<string, unknown>) => {
-    const { runPci } = await loadCommands();
+    const { runPci } = await import("./commands/pci.ts");
     process.exitCode = await runPci(address, { from: single(options, "from"), json: flag(options, "json") });
   });
 
@@ -98,7 +97,7 @@ cli
   .example("  $ sudo iommu snapshot -o host.tar.gz")
   .example("  $ iommu snapshot -o host.tar.gz       without root: says what is missing then")
   .action(async (options: Record<string, unknown>) => {
-    const { runSnapshot } = await loadCommands();
+    const { runSnapshot } = await import("./commands/snapshot.ts");
     process.exitCode = await runSnapshot({ output: single(options, "output"), root: single(options, "root") ?? "/", json: flag(options, "json") });
   });
 
@@ -117,7 +116,7 @@ cli
   .example("  and every register as amd-control, amd-status, amd-cmd-head ...")
   .example("  Without one the input is recognised by what is in it. A long number has its high bits first; quadwords follow each other from the low one.")
   .action(async (kind: string | undefined, file: string | undefined, options: Record<string, unknown>) => {
-    const { runDecode } = await loadCommands();
+    const { runDecode } = await import("./commands/decode.ts");
     const rest = Array.isArray(options["--"]) ? (options["--"] as string[]) : [];
     process.exitCode = await runDecode([kind, file, ...rest].filter((arg) => arg !== undefined), { json: flag(options, "json") });
   });
@@ -130,7 +129,7 @@ cli
   .example("  $ iommu replay traces/intel --json")
   .example("  $ iommu replay --caches adversarial traces/intel/qemu-11.1 && echo no mismatch")
   .action(async (files: string[], options: Record<string, unknown>) => {
-    const { runReplay } = await loadCommands();
+    const { runReplay } = await import("./commands/replay.ts");
     process.exitCode = await runReplay(files, { caches: single(options, "caches"), json: flag(options, "json") });
   });
 
@@ -153,7 +152,7 @@ cli
   .example("  $ iommu boot --inject-fault corrupt-descriptor,after=200   does the driver get over it?")
   .example("  $ iommu boot --disk disk.raw --append 'root=/dev/vda1 ro' --kernel vmlinuz --initrd initrd.img")
   .action(async (options: Record<string, unknown>) => {
-    const { runBoot } = await loadCommands();
+    const { runBoot } = await import("./commands/boot.ts");
     process.exitCode = await runBoot({
       iommu: single(options, "iommu") ?? "intel",
       kernel: single(options, "kernel"),
@@ -175,7 +174,7 @@ withFrom(cli.command("machine [file]", "a machine.json of this host, or of anoth
   .example("  $ iommu machine --from host.tar.gz -o host.json")
   .example("  $ iommu machine host.json                  does it build? which groups would its kernel make?")
   .action(async (file: string | undefined, options: Record<string, unknown>) => {
-    const { runMachine } = await loadCommands();
+    const { runMachine } = await import("./commands/machine.ts");
     const rest = Array.isArray(options["--"]) ? (options["--"] as string[]) : [];
     process.exitCode = await runMachine(file ?? rest[0], { from: single(options, "from"), output: single(options, "output"), schema: flag(options, "schema"), json: flag(options, "json") });
   });
@@ -195,7 +194,7 @@ withFrom(cli.command("plan", "everything it takes to give devices to a VM, as fi
   .example("  $ iommu plan --device 01:00 --from host.tar.gz --distro arch --target qemu --guest windows --out plan")
   .example("  Exit codes: 0 written, 1 written but the machine itself is not fit, 2 bad input, 3 refused, 4 not enough data")
   .action(async (options: Record<string, unknown>) => {
-    const { runPlan } = await loadCommands();
+    const { runPlan } = await import("./commands/plan.ts");
     process.exitCode = await runPlan({
       from: single(options, "from"),
       devices: several(options, "device"),
@@ -217,7 +216,7 @@ cli
   .option("--json", "JSON on standard output, alone")
   .example("  $ iommu scenarios")
   .action(async (options: Record<string, unknown>) => {
-    const { runScenarios } = await loadCommands();
+    const { runScenarios } = await import("./commands/run.ts");
     process.exitCode = runScenarios({ json: flag(options, "json") });
   });
 
@@ -233,7 +232,7 @@ cli
   .example("  $ iommu run msi-forgery --iommu amd --json")
   .example("  $ iommu run ats-stale --without device-tlb-invalidation   exit 1: what it protected fails")
   .action(async (name: string, options: Record<string, unknown>) => {
-    const { runRun } = await loadCommands();
+    const { runRun } = await import("./commands/run.ts");
     process.exitCode = runRun(name, { iommu: single(options, "iommu") ?? "intel", seed: single(options, "seed") ?? "1", without: several(options, "without"), trace: single(options, "trace"), machineTrace: single(options, "machineTrace"), json: flag(options, "json") });
   });
 
@@ -241,7 +240,7 @@ cli
   .command("demo", "this machine's IOMMU and groups; without one, those of a bundled host")
   .example("  $ iommu demo")
   .action(async () => {
-    const { runDemo } = await loadCommands();
+    const { runDemo } = await import("./commands/demo.ts");
     process.exitCode = runDemo();
   });
 

@@ -1,6 +1,7 @@
-/** The built command, one file, as a user runs it. `npm test` builds it first. */
+/** The built command as a user runs it. `npm test` builds it first. */
 import { spawnSync, type SpawnSyncReturns } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 
@@ -33,9 +34,24 @@ describe.skipIf(!existsSync(main))("the built command", () => {
   });
 });
 
-describe.skipIf(!existsSync(main))("the built file", () => {
-  test("loads no Node builtin before a command runs: --help stays near Node's own start-up time", () => {
-    // The commands' code inside is CommonJS: import statements can only be the launcher's.
-    expect(readFileSync(main, "utf8").match(/(?:^|[;\n])import\b[^;(]*?from\s*"[^"]+"/g) ?? []).toEqual([]);
+/** What `file` imports at once, and what that imports; what `import()` brings later is not among it. */
+const importsOf = (file: string, found = new Set<string>()): Set<string> => {
+  for (const [, name = ""] of readFileSync(join(dirname(main), file), "utf8").matchAll(/(?:^|[;\n])import\b[^;(]*?["]([^"]+)["]/g)) {
+    if (found.has(name)) continue;
+    found.add(name);
+    if (name.startsWith("./")) importsOf(name, found);
+  }
+  return found;
+};
+
+describe.skipIf(!existsSync(main))("the built files", () => {
+  test("--help stays near Node's own start-up time: no Node builtin and less than 40 kB before a command runs", () => {
+    const first = ["main.js", ...importsOf("main.js")];
+    expect(first.filter((name) => !name.endsWith(".js"))).toEqual([]);
+    expect(first.reduce((sum, name) => sum + statSync(join(dirname(main), name)).size, 0)).toBeLessThan(40_000);
+  });
+  test("listing groups does not load what runs machines and guests", () => {
+    const [command = ""] = readdirSync(dirname(main)).filter((name) => /^groups-.*\.js$/.test(name));
+    expect(["main.js", command, ...importsOf(command)].map((name) => (name.endsWith(".js") ? statSync(join(dirname(main), name)).size : 0)).reduce((a, b) => a + b)).toBeLessThan(600_000);
   });
 });

@@ -34,7 +34,8 @@ export const vtdCapabilities = ({ interruptRemapping = true, cachingMode = false
     cap: {
       FRO: FAULT_RECORDS,
       CM: cachingMode ? 1 : 0,
-      SAGAW: levels === 5 ? 0b1000 : 0b0100,
+      // Units with five levels have four too, so that they stand beside others.
+      SAGAW: levels === 5 ? 0b1100 : 0b0100,
       MGAW: levels === 5 ? 56 : 47,
       SSLPS: superpages ? 0b11 : 0,
       ...(scalable ? { FS5LP: levels === 5 ? 1 : 0, FS1GP: superpages ? 1 : 0, ECMDS: 0 } : {}),

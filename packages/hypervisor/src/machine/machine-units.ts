@@ -112,8 +112,10 @@ export interface DriverParts {
 export const makeDriver = (units: readonly MachineUnit[], { covers, ...parts }: DriverParts): IommuDriver | undefined => {
   const [first] = units;
   if (!first) return undefined;
+  // What not every unit can, none is asked for.
+  const scalable = units.every(({ description }) => description.scalable);
   const windows = units.map((unit) => ({ registers: unit.iommu.registers, covers: (requester: RequesterId) => covers(unit, requester) }));
-  if (first.vendor === "intel") return new VtdDriver({ ...parts, hostAddressWidth: first.addressWidth, units: windows, ...(first.description.scalable ? { mode: "scalable" } : {}) });
+  if (first.vendor === "intel") return new VtdDriver({ ...parts, hostAddressWidth: first.addressWidth, units: windows, ...(scalable ? { mode: "scalable" } : {}) });
   // AMD's driver has an identity without tables everywhere: it is told of no RAM.
-  return new AmdDriver({ ...parts, physicalAddressWidth: first.addressWidth, units: windows.map((window) => ({ ...window, npCache: first.description.cachingMode ?? false })), ...(first.description.scalable ? { tables: "guest" } : {}) });
+  return new AmdDriver({ ...parts, physicalAddressWidth: first.addressWidth, units: windows.map((window) => ({ ...window, npCache: first.description.cachingMode ?? false })), ...(scalable ? { tables: "guest" } : {}) });
 };

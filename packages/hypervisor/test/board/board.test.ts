@@ -44,7 +44,7 @@ describe("choices of an IOMMU", () => {
     [{ vendor: "intel" }, [0, 4, 1, 1]],
     [{ vendor: "intel", interruptRemapping: false }, [0, 4, 0, 1]],
     [{ vendor: "intel", cachingMode: true }, [1, 4, 1, 1]],
-    [{ vendor: "intel", levels: 5 }, [0, 8, 1, 1]],
+    [{ vendor: "intel", levels: 5 }, [0, 12, 1, 1]],
     [{ vendor: "intel", superpages: false }, [0, 4, 1, 0]],
   ])("%o in the capability registers: CM, SAGAW, IR, 2 MiB pages", (choice, bits) => {
     const handler = board(choice).windows[0]?.handler;

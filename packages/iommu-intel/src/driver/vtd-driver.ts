@@ -175,6 +175,7 @@ export class VtdDriver implements IommuDriver {
     // Lower halves only: first-stage addresses are canonical.
     const widthOf = (levels: number): number => (stage === "first" ? 9 * levels + 11 : Math.min(9 * levels + 12, ...this.units.map(({ registers }) => registers.cap.MGAW + 1)));
     const depths = [3, 4, 5].filter((levels) => supports(({ registers: { cap } }) => (stage === "second" ? ((cap.SAGAW >>> (levels - 2)) & 1) === 1 : levels === 4 || (levels === 5 && cap.FS5LP === 1))));
+    if (depths.length === 0) throw new IommuDriverError("EOPNOTSUPP", `These units have no depth of ${stage}-stage tables in common.`);
     const wanted = addressWidth ?? (depths.includes(4) ? widthOf(4) : 0);
     const levels = depths.find((depth) => widthOf(depth) >= wanted);
     if (levels === undefined || !Number.isInteger(wanted) || wanted < 0) throw new IommuDriverError("EINVAL", `No ${stage}-stage table of these units translates ${wanted} bits.`);
