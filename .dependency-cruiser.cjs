@@ -31,6 +31,6 @@ module.exports = {
   options: {
     tsPreCompilationDeps: true,
     doNotFollow: { path: "node_modules" },
-    enhancedResolveOptions: { conditionNames: ["@iommu-lab/source", "import", "default"], exportsFields: ["exports"], extensions: [".ts", ".js", ".json"] },
+    enhancedResolveOptions: { conditionNames: ["@iommu-lab/source", "import", "default"], exportsFields: ["exports"], extensions: [".ts", ".tsx", ".js", ".json"] },
   },
 };

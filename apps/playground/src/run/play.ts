@@ -1,0 +1,54 @@
+import { runScenario, scenarioNamed, SCENARIOS, type RunEvent, type ScenarioResult } from "@iommu-lab/hypervisor/scenarios";
+import type { ExplanationSink, ExplanationStep } from "@iommu-lab/pci-bus";
+import type { RunChoice } from "../state/app-state.ts";
+
+/** A run that has been played to its end: events in order, and what each request went through. Plain data. */
+export interface PlayedRun {
+  readonly choice: RunChoice;
+  readonly title: string;
+  readonly about: string;
+  /** Every protection that the scenario knows. */
+  readonly protections: readonly string[];
+  readonly events: readonly RunEvent[];
+  /** The IOMMU's decision for events of kind "dma" and "interrupt", by the event's index. */
+  readonly decisions: ReadonlyMap<number, readonly ExplanationStep[]>;
+  readonly story: readonly string[];
+  readonly result: ScenarioResult;
+}
+
+/** Steps of more decisions than this are not kept: the longest scenarios make hundreds of thousands. */
+const MOST_DECISIONS = 5_000;
+
+/** Plays a run, with an ear at every IOMMU. What the scenario does not know of `without` is left out. */
+export const playRun = (choice: RunChoice): PlayedRun => {
+  const scenario = scenarioNamed(choice.scenario) ?? SCENARIOS[0]!;
+  const without = choice.without.filter((name) => name in scenario.protections);
+  const events: RunEvent[] = [];
+  const decisions = new Map<number, readonly ExplanationStep[]>();
+  let steps: ExplanationStep[] = [];
+  const ear: ExplanationSink = { step: (step: ExplanationStep): void => { steps.push(step); } };
+  const listening = (): ExplanationSink | undefined => (decisions.size < MOST_DECISIONS ? ear : undefined);
+  const { result, story } = runScenario(scenario, {
+    iommu: choice.iommu,
+    seed: choice.seed,
+    without,
+    event: (event) => {
+      if (event.kind === "dma" || event.kind === "interrupt") {
+        if (steps.length > 0) decisions.set(events.length, steps);
+        steps = [];
+      }
+      events.push(event);
+    },
+    machine: () => ({
+      iommu: ({ iommu }) => ({
+        registers: iommu.registers,
+        translate: (request, out) => { iommu.translate(request, out, listening()); },
+        remapInterrupt: (message, sink, out) => { iommu.remapInterrupt(message, sink, out, listening()); },
+        pageRequest: (request) => { iommu.pageRequest(request); },
+        connect: (port) => { iommu.connect(port); },
+        reset: (kind) => { iommu.reset(kind); },
+      }),
+    }),
+  });
+  return { choice: { ...choice, scenario: scenario.name, without }, title: scenario.title, about: scenario.about, protections: Object.keys(scenario.protections), events, decisions, story, result };
+};

@@ -1,0 +1,48 @@
+import type { VNode } from "preact";
+import { eventSentence, eventSubjects } from "../run/event-words.ts";
+import type { PlayedRun } from "../run/play.ts";
+import type { Store } from "../state/store.ts";
+import { stepOf } from "./timeline.tsx";
+import { shellWords } from "./text.ts";
+
+/** So many related events are listed. */
+const MOST_RELATED = 20;
+
+/** What is selected, the event at hand field by field, and other events about the same. */
+export const SelectionPanel = ({ store, run }: { readonly store: Store; readonly run: PlayedRun | undefined }): VNode => {
+  const language = store.language.value;
+  const say = shellWords(language);
+  const { selection, step } = store.state.value;
+  const chosen = Object.entries(selection) as [keyof typeof selection, string][];
+  const event = run?.events[stepOf(step, run) - 1];
+  const related = run && (selection.device !== undefined || selection.address !== undefined)
+    ? run.events.flatMap((each, i) => {
+        const { devices, addresses } = eventSubjects(each);
+        return (selection.device !== undefined && devices.includes(selection.device)) || (selection.address !== undefined && addresses.includes(selection.address)) ? [i] : [];
+      })
+    : [];
+  return (
+    <aside class="panel" aria-label={say("selection")}>
+      {chosen.length > 0 && (
+        <section>
+          <h2>{say("selection")}</h2>
+          <dl>{chosen.map(([kind, value]) => [<dt key={kind}>{say(kind)}</dt>, <dd key={value}><code>{value}</code></dd>])}</dl>
+          <button type="button" onClick={() => { store.change({ selection: {} }); }}>{say("unselect")}</button>
+        </section>
+      )}
+      {event && (
+        <section>
+          <h2>{say("event")}</h2>
+          <dl>{Object.entries(event).filter(([key]) => key !== "description").map(([key, value]) => [<dt key={key}>{key}</dt>, <dd key={`${key}=`}><code>{typeof value === "string" ? value : JSON.stringify(value)}</code></dd>])}</dl>
+        </section>
+      )}
+      {related.length > 0 && run && (
+        <section>
+          <h2>{say("related")}</h2>
+          <ol class="related">{related.slice(0, MOST_RELATED).map((i) => <li key={i} value={i + 1}><button type="button" class="link" onClick={() => { store.change({ step: i + 1 }); }}>{eventSentence(run.events[i]!, language)}</button></li>)}</ol>
+          {related.length > MOST_RELATED && <p>… {related.length}</p>}
+        </section>
+      )}
+    </aside>
+  );
+};

@@ -1,0 +1,42 @@
+import { useSignal } from "@preact/signals";
+import type { VNode } from "preact";
+import { exportRun, importRun } from "../run/run-file.ts";
+import type { Runs } from "../run/runs.ts";
+import { formatAddress } from "../state/address.ts";
+import type { Store } from "../state/store.ts";
+import { pngOf, saveFile, svgText } from "../ui/save.ts";
+import { REGISTRY } from "../views/registry.ts";
+import { shellWords } from "./text.ts";
+
+/** Buttons that take what is shown along: as text, as a drawing, as an address, as a run's file. */
+export const Take = ({ store, runs, text }: { readonly store: Store; readonly runs: Runs; readonly text: () => string }): VNode => {
+  const say = shellWords(store.language.value);
+  const said = useSignal("");
+  const fallback = useSignal<string | undefined>(undefined);
+  const copy = (content: string): void => {
+    void navigator.clipboard.writeText(content).then(() => { said.value = say("copied"); fallback.value = undefined; }, () => { said.value = say("copyFailed"); fallback.value = content; });
+  };
+  const drawing = (): SVGSVGElement | null => document.querySelector<SVGSVGElement>("#view svg.drawing");
+  const { view } = store.state.value;
+  const run = runs.current.value.kind === "played" ? runs.current.value.run : undefined;
+  return (
+    <div class="take">
+      <button type="button" onClick={() => { copy(text()); }}>{say("copy")}</button>
+      <button type="button" onClick={() => { copy(`${location.href.split("#")[0] ?? ""}${formatAddress(store.state.value)}`); }}>{say("link")}</button>
+      <button type="button" onClick={() => { const svg = drawing(); if (svg) saveFile(`${view}.svg`, svgText(svg), "image/svg+xml"); else saveFile(`${view}.txt`, text()); }}>{say("saveSvg")}</button>
+      <button type="button" onClick={() => { const svg = drawing(); if (svg) void pngOf(svg).then((blob) => { saveFile(`${view}.png`, blob); }); }}>{say("savePng")}</button>
+      {REGISTRY[view]?.run && run && <button type="button" onClick={() => { saveFile(`${run.choice.scenario}.jsonl`, exportRun(run), "application/jsonl"); }}>{say("saveRun")}</button>}
+      {REGISTRY[view]?.run && (
+        <label class="file"><span>{say("openRun")}</span>
+          <input type="file" accept=".jsonl,.json,.txt" onChange={({ currentTarget }) => {
+            const [file] = currentTarget.files ?? [];
+            currentTarget.value = "";
+            if (file) void file.text().then(importRun).then((opened) => { runs.adopt(opened); said.value = ""; }, (error: unknown) => { said.value = say("badRun", { file: file.name, error: error instanceof Error ? error.message : String(error) }); });
+          }} />
+        </label>
+      )}
+      <span role="status">{said.value}</span>
+      {fallback.value !== undefined && <textarea readOnly rows={6} value={fallback.value} aria-label={say("copy")} />}
+    </div>
+  );
+};

@@ -1,0 +1,44 @@
+import { computed, signal, type ReadonlySignal } from "@preact/signals";
+import type { AppState, Selection, ViewId } from "./app-state.ts";
+import { formatAddress, parseAddress } from "./address.ts";
+import { LANGUAGES, type Language } from "../text/words.ts";
+
+/** Where the page keeps its state: in its address, and nowhere else. */
+export interface Store {
+  readonly state: ReadonlySignal<AppState>;
+  readonly language: ReadonlySignal<Language>;
+  /** Another state; `visit` makes it a place that the browser's back button returns to. */
+  readonly change: (patch: Partial<AppState>, visit?: boolean) => void;
+  readonly select: (patch: { readonly [K in keyof Selection]: Selection[K] | undefined }) => void;
+  /** Changes what a view keeps for itself. */
+  readonly keep: (view: ViewId, patch: object) => void;
+}
+
+/** The page's own query: `?lang=es&embed=1` as course pages write it. */
+const readQuery = (search: string): Partial<AppState> => {
+  const values = new URLSearchParams(search);
+  const language = LANGUAGES.find((each) => each === values.get("lang"));
+  return { ...(language ? { language } : {}), ...(values.get("embed") === "1" ? { embed: true } : {}) };
+};
+
+/** The store of a window. */
+export const openStore = (page: Window): Store => {
+  const read = (): AppState => ({ ...parseAddress(page.location.hash), ...readQuery(page.location.search) });
+  const state = signal(read());
+  page.addEventListener("hashchange", () => { state.value = read(); });
+  const preferred = LANGUAGES.find((each) => page.navigator.languages.some((wish) => wish.toLowerCase().startsWith(each))) ?? "en";
+  const change: Store["change"] = (patch, visit = false) => {
+    state.value = { ...state.value, ...patch };
+    page.history[visit ? "pushState" : "replaceState"](null, "", formatAddress(state.value));
+  };
+  return {
+    state,
+    language: computed(() => state.value.language ?? preferred),
+    change,
+    select: (patch) => {
+      const merged = { ...state.value.selection, ...patch };
+      change({ selection: Object.fromEntries(Object.entries(merged).filter(([, value]) => value !== undefined)) });
+    },
+    keep: (view, patch) => { change({ views: { ...state.value.views, [view]: { ...(state.value.views[view] as object | undefined), ...patch } } }); },
+  };
+};

@@ -1,0 +1,16 @@
+import type { ViewId } from "../state/app-state.ts";
+import type { View } from "./view.ts";
+
+/** What the shell knows of a view before its code is there. */
+export interface ViewEntry {
+  /** "g", then this letter. */
+  readonly key: string;
+  /** Whether it shows the run that plays: then there is a timeline below. */
+  readonly run: boolean;
+  readonly load: () => Promise<{ readonly default?: never; readonly VIEW: View<object> }>;
+}
+
+/** Every view; each one's code comes when it is shown first. */
+export const REGISTRY: Partial<Record<ViewId, ViewEntry>> = {
+  story: { key: "s", run: true, load: () => import("./story/view.tsx") },
+};

@@ -1,0 +1,64 @@
+import { runScenario, scenarioNamed } from "@iommu-lab/hypervisor/scenarios";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { BROWSER, hasBrowser, openPage, servePage, type Served } from "./page.ts";
+
+const hashOf = (name: string, iommu: "intel" | "amd" = "intel"): string => {
+  const scenario = scenarioNamed(name);
+  if (!scenario) throw new Error(`There is no scenario ${name}.`);
+  return runScenario(scenario, { iommu }).result.hash;
+};
+
+describe.skipIf(!hasBrowser)(`the built playground in Chromium${hasBrowser ? "" : ` (skipped: no browser at ${BROWSER})`}`, () => {
+  let served: Served;
+  beforeAll(async () => { served = await servePage(); }, 60_000);
+  afterAll(async () => { await served.close(); });
+
+  test("the first screen is a run in the middle of its events, and asks the network for nothing but its own files", async () => {
+    const { page, problems, requests } = await openPage(served);
+    expect(await page.locator("main").getAttribute("data-hash")).toBe(hashOf("rogue-device"));
+    expect(await page.locator(".transport output").innerText()).toMatch(/^Event 12 of \d+$/);
+    expect(problems).toEqual([]);
+    expect(requests.filter((path) => path !== "/" && !path.startsWith("/assets/"))).toEqual([]);
+    await page.close();
+  });
+
+  test("step, step back, to the end and back by keys; the address keeps the place", async () => {
+    const { page } = await openPage(served, "#/run/rogue-device?step=3");
+    const at = async (): Promise<string> => page.locator(".transport output").innerText();
+    await page.keyboard.press("ArrowRight");
+    expect(await at()).toMatch(/^Event 4 /);
+    await page.keyboard.press("ArrowLeft");
+    await page.keyboard.press("ArrowLeft");
+    expect(await at()).toMatch(/^Event 2 /);
+    await page.keyboard.press("End");
+    expect(await at()).toMatch(/^Event (\d+) of \1$/);
+    const there = page.url();
+    await page.goto("about:blank");
+    await page.goto(there);
+    await page.waitForSelector("main[data-ready]");
+    expect(await at()).toMatch(/^Event (\d+) of \1$/);
+    await page.close();
+  });
+
+  test("another IOMMU is another address with the command line's result", async () => {
+    const { page } = await openPage(served, "#/run/rogue-device");
+    await page.locator("select[name=iommu]").selectOption("amd");
+    await page.waitForSelector(`main[data-hash="${hashOf("rogue-device", "amd")}"]`);
+    await page.goBack();
+    await page.waitForSelector(`main[data-hash="${hashOf("rogue-device")}"]`);
+    await page.close();
+  });
+
+  test("the palette finds a scenario by typing; help and gallery open and close by keys", async () => {
+    const { page } = await openPage(served);
+    await page.keyboard.press("/");
+    await page.keyboard.type("forged");
+    await page.keyboard.press("Enter");
+    await page.waitForSelector(`main[data-hash="${hashOf("msi-forgery")}"]`);
+    await page.keyboard.press("?");
+    expect(await page.getByRole("dialog").count()).toBe(1);
+    await page.keyboard.press("Escape");
+    expect(await page.getByRole("dialog").count()).toBe(0);
+    await page.close();
+  });
+});

@@ -1,0 +1,53 @@
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { chromium, type Browser, type Page } from "playwright-core";
+import { build, preview } from "vite";
+
+export const BROWSER = process.env.CHROMIUM ?? "/usr/bin/chromium";
+export const hasBrowser = existsSync(BROWSER);
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+/** The built page, served and open in a browser. */
+export interface Served {
+  readonly url: string;
+  readonly folder: string;
+  readonly browser: Browser;
+  readonly close: () => Promise<void>;
+}
+
+/** Builds the page and serves what was built. */
+export const servePage = async (): Promise<Served> => {
+  const folder = mkdtempSync(join(tmpdir(), "iommu-playground-"));
+  const outDir = join(folder, "site");
+  await build({ root, logLevel: "error", build: { outDir, emptyOutDir: true } });
+  const server = await preview({ root, logLevel: "error", build: { outDir }, preview: { port: 0, host: "127.0.0.1" } });
+  const browser = await chromium.launch({ executablePath: BROWSER, args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"] });
+  return {
+    url: server.resolvedUrls?.local[0] ?? "",
+    folder: outDir,
+    browser,
+    close: async () => {
+      await browser.close();
+      await server.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+};
+
+/** A page with what went wrong in it and what it asked the network for. */
+export const openPage = async ({ browser, url }: Served, hash = "", size = { width: 1440, height: 900 }): Promise<{ readonly page: Page; readonly problems: string[]; readonly requests: string[] }> => {
+  const page = await browser.newPage({ viewport: size });
+  const problems: string[] = [];
+  const requests: string[] = [];
+  page.on("pageerror", (error) => problems.push(error.message));
+  page.on("console", (message) => { if (message.type() === "error") problems.push(message.text()); });
+  page.on("request", (request) => { if (/^https?:/.test(request.url())) requests.push(new URL(request.url()).pathname); });
+  await page.goto(url + hash);
+  await shown(page);
+  return { page, problems, requests };
+};
+
+/** Waits until the view is there. */
+export const shown = async (page: Page): Promise<void> => { await page.waitForSelector("main[data-ready]", { timeout: 20_000 }); };
