@@ -160,7 +160,7 @@ export class HostKernel {
 
   #makeArbiter(): VgaArbiter {
     const { kernel, firmware } = this.#machine.description;
-    const arbiter = new VgaArbiter({ kernel: kernel.version, framebuffer: firmware.frameBuffer });
+    const arbiter = new VgaArbiter({ kernel: kernel.version, framebuffer: firmware.frameBuffer, changed: (changed) => { this.#machine.watch?.vga?.(changed); } });
     arbiter.scan(vgaDevicesOf(this.#machine.complex, ({ fn, bus }) => ({ isIntegrated: isIntegratedGraphics(fn.config.read(0, 2), bus.bridge !== undefined) })));
     return arbiter;
   }

@@ -1,5 +1,6 @@
 import type { Hpa } from "@iommu-lab/memory";
 import type { Access, IommuDomain, IommuDriver, IommuFault } from "@iommu-lab/pci-bus";
+import type { VgaArbiter } from "@iommu-lab/vga-arbiter";
 import type { ExitReason, HandledIn } from "../vm/exits.ts";
 
 /** What software on a machine does, for who listens. What is left out costs nothing. */
@@ -12,6 +13,8 @@ export interface MachineWatch {
   unmap?(domain: number, iova: bigint, size: number, unmapped: number): void;
   /** A virtual processor left its guest. */
   exit?(vm: string, reason: ExitReason, handledIn: HandledIn): void;
+  /** Who decodes, owns and locks the legacy VGA ranges may have changed. */
+  vga?(arbiter: VgaArbiter): void;
 }
 
 const bound = (target: object, name: string | symbol): unknown => {

@@ -6,6 +6,8 @@ const address = v.pipe(v.string(), v.regex(/^[0-9a-f]{4}:[0-9a-f]{2}:[01][0-9a-f
 /** Which machine, as a number from 0 in the order of the "machine" events, and nanoseconds of its clock. */
 const when = { machine: count, t: count } as const;
 const plain = v.unknown();
+/** Legacy VGA ranges. */
+const ranges = v.picklist(["none", "io", "mem", "io+mem"]);
 
 const assertion = { id: v.string(), protected: v.boolean(), expected: plain, actual: plain, ok: v.boolean() } as const;
 
@@ -26,6 +28,8 @@ const eventShapes = [
   v.strictObject({ kind: v.literal("map"), ...when, domain: count, iova: hexadecimal, hpa: hexadecimal, size: hexadecimal, read: v.boolean(), write: v.boolean() }),
   v.strictObject({ kind: v.literal("unmap"), ...when, domain: count, iova: hexadecimal, size: hexadecimal, unmapped: hexadecimal }),
   v.strictObject({ kind: v.literal("exit"), ...when, vm: v.string(), reason: v.string(), handledIn: v.picklist(["kernel", "user"]) }),
+  /** What the VGA arbiter knows, whenever it has changed; `waiting` are those who wait for another's lock. */
+  v.strictObject({ kind: v.literal("vga"), ...when, devices: v.array(v.strictObject({ at: address, decodes: ranges, owns: ranges, locks: ranges })), waiting: v.array(address) }),
   v.strictObject({ kind: v.literal("config-write"), ...when, at: address, offset: count, size: v.picklist([1, 2, 4]), value: hexadecimal }),
 ] as const;
 

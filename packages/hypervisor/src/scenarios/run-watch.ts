@@ -1,5 +1,6 @@
 import { Access, Completion, formatAddress, type Interrupt, type IommuFault } from "@iommu-lab/pci-bus";
 import type { BusRequest, BusTraceSink, InterruptOutcome } from "@iommu-lab/pci-bus/model";
+import { formatResources } from "@iommu-lab/vga-arbiter";
 import type { MachineOptions } from "../machine/machine.ts";
 import type { MachineWatch } from "../machine/machine-watch.ts";
 import type { RunEvent } from "./run-schema.ts";
@@ -37,10 +38,19 @@ export const watchMachine = (machine: number, now: () => number, event: (event: 
     interrupt: (domain, { requester, address, data }, outcome) => { event({ kind: "interrupt", ...when(), from: formatAddress({ domain, requester }), address: hex(address), data: hex(data >>> 0), ...outcomeWords(outcome) }); },
     configWrite: (at, offset, size, value) => { event({ kind: "config-write", ...when(), at: formatAddress(at), offset, size, value: hex(value >>> 0) }); },
   };
+  let shown = "";
   const watch: MachineWatch = {
     fault: (fault) => { event({ kind: "fault", ...when(), ...faultWords(fault) }); },
     map: (domain, iova, hpa, size, access) => { event({ kind: "map", ...when(), domain, iova: hex(iova), hpa: hex(hpa), size: hex(size), read: (access & Access.Read) !== 0, write: (access & Access.Write) !== 0 }); },
     unmap: (domain, iova, size, unmapped) => { event({ kind: "unmap", ...when(), domain, iova: hex(iova), size: hex(size), unmapped: hex(unmapped) }); },
+    vga: (arbiter) => {
+      const devices = arbiter.states.map(({ device, decodes, owns, locks }) => ({ at: formatAddress(device.address), decodes: formatResources(decodes), owns: formatResources(owns), locks: formatResources(locks) }));
+      const waiting = arbiter.waiting.map(({ device }) => formatAddress(device.address));
+      const state = JSON.stringify([devices, waiting]);
+      if (state === shown) return;
+      shown = state;
+      event({ kind: "vga", ...when(), devices, waiting });
+    },
     exit: (vm, reason, handledIn) => { event({ kind: "exit", ...when(), vm, reason, handledIn }); },
   };
   return { trace, watch };

@@ -19,6 +19,8 @@ export interface VgaArbiterOptions {
   readonly framebuffer?: FirmwareFramebuffer | undefined;
   /** Takes the kernel's log lines, without time stamps. */
   readonly log?: ((line: string) => void) | undefined;
+  /** Called after decodes, owners or locks have changed, or somebody waits. */
+  readonly changed?: ((arbiter: VgaArbiter) => void) | undefined;
 }
 
 const BAD_BRIDGE = "A bridge above does not keep VGA Enable.";
@@ -28,6 +30,7 @@ export class VgaArbiter {
   readonly profile: KernelProfile;
   readonly #framebuffer: FirmwareFramebuffer | undefined;
   readonly #log: (line: string) => void;
+  readonly #changed: (arbiter: VgaArbiter) => void;
   #states: readonly MutableState[] = [];
   #waiting: readonly WaitingRequest[] = [];
   #listeners: readonly (() => void)[] = [];
@@ -42,6 +45,7 @@ export class VgaArbiter {
     this.profile = kernelProfile(options.kernel);
     this.#framebuffer = options.framebuffer;
     this.#log = options.log ?? (() => undefined);
+    this.#changed = options.changed ?? (() => undefined);
   }
 
   /** Registered devices in the order they were added. */
@@ -103,6 +107,7 @@ export class VgaArbiter {
     this.#decodeCount++;
     this.#tell(device, `VGA device added: decodes=${formatResources(state.decodes)},owns=${formatResources(state.owns)},locks=${formatResources(state.locks)}`);
     this.#notifyDrivers();
+    this.#changed(this);
     return true;
   }
 
@@ -115,6 +120,7 @@ export class VgaArbiter {
     this.#states = this.#states.filter((each) => each !== state);
     this.#wake();
     this.#notifyDrivers();
+    this.#changed(this);
     return true;
   }
 
@@ -145,14 +151,20 @@ export class VgaArbiter {
     this.#firstUse();
     this.#require(device);
     const request = new WaitingRequest(device, resources, settled);
-    if (!this.#attempt(request)) this.#waiting = [...this.#waiting, request];
+    if (!this.#attempt(request)) {
+      this.#waiting = [...this.#waiting, request];
+      this.#changed(this);
+    }
     return request;
   }
 
   /** Releases resources of a device; they stay routed to it until another wants them. Unknown devices are let pass. Linux vga_put(). */
   put(device: VgaDevice, resources: VgaResources): void {
     const state = this.#find(device);
-    if (state && dropLocks(state, resources)) this.#wake();
+    if (!state) return;
+    const free = dropLocks(state, resources);
+    this.#changed(this);
+    if (free) this.#wake();
   }
 
   /** A driver tells which legacy ranges its device decodes. Linux vga_set_legacy_decoding(). */
@@ -205,7 +217,9 @@ export class VgaArbiter {
 
   #handOver(state: MutableState, resources: VgaResources): HandOver {
     const result = handOver(state, resources, this.#states);
-    if (result.kind === "locked" && result.moved) this.#ownerChanges++;
+    if (result.kind !== "locked") return result;
+    if (result.moved) this.#ownerChanges++;
+    this.#changed(this);
     return result;
   }
 
@@ -229,6 +243,7 @@ export class VgaArbiter {
     for (const request of this.#waiting) {
       if (request.status === "waiting" && !this.#attempt(request)) continue;
       this.#waiting = this.#waiting.filter((each) => each !== request);
+      this.#changed(this);
     }
   }
 
@@ -254,6 +269,8 @@ export class VgaArbiter {
     if (unlocked & VgaResource.LegacyMemory) state.memoryLocks = 0;
     if (old & LEGACY_RESOURCES && !(decodes & LEGACY_RESOURCES)) this.#decodeCount--;
     if (!(old & LEGACY_RESOURCES) && decodes & LEGACY_RESOURCES) this.#decodeCount++;
-    if (unlocked && dropLocks(state, unlocked)) this.#wake();
+    const free = unlocked !== 0 && dropLocks(state, unlocked);
+    this.#changed(this);
+    if (free) this.#wake();
   }
 }

@@ -16,7 +16,7 @@ export const ALL_RESOURCES: VgaResources = LEGACY_RESOURCES | VgaResource.Normal
 const TEXTS = ["none", "io", "mem", "io+mem"] as const;
 
 /** The kernel's text of a bit set: "none", "io", "mem" or "io+mem", from the legacy bits alone. */
-export const formatResources = (resources: VgaResources): string => TEXTS[resources & LEGACY_RESOURCES] as string;
+export const formatResources = (resources: VgaResources): (typeof TEXTS)[number] => TEXTS[resources & LEGACY_RESOURCES]!;
 
 /**
  * Reads what user space writes to /dev/vga_arbiter: "none", or "io", "mem" and "io+mem", which all mean both ranges, because
