@@ -17,7 +17,7 @@ export const EXAMPLES: readonly Example[] = [
     id: "rogue-device",
     title: ["A device writes where it may not", "Un dispositivo escribe donde no debe", "设备写入不该写的地方"],
     about: ["Step through a DMA write that the IOMMU refuses, and the same without it.", "Recorra paso a paso una escritura DMA que el IOMMU rechaza, y la misma sin él.", "逐步观察 IOMMU 拒绝的一次 DMA 写入，以及没有它时的情形。"],
-    state: { view: "story", run: run("rogue-device"), step: 12 },
+    state: { view: "story", run: run("rogue-device"), step: 260 },
   },
 ];
 

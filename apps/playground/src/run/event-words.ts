@@ -16,6 +16,8 @@ const TEXT = words({
   map: ["Domain {domain}: IOVA {iova} now leads to {hpa} ({size} bytes, {rights}).", "Dominio {domain}: la IOVA {iova} lleva ahora a {hpa} ({size} bytes, {rights}).", "域 {domain}：IOVA {iova} 现映射到 {hpa}（{size} 字节，{rights}）。"],
   unmap: ["Domain {domain}: IOVA {iova} leads nowhere any more ({unmapped} bytes).", "Dominio {domain}: la IOVA {iova} ya no lleva a ninguna parte ({unmapped} bytes).", "域 {domain}：IOVA {iova} 不再映射（{unmapped} 字节）。"],
   exit: ["Guest “{vm}” leaves to the hypervisor: {reason} (handled in {where}).", "El invitado «{vm}» sale al hipervisor: {reason} (atendido en {where}).", "客户机“{vm}”退出到虚拟机监控器：{reason}（由 {where} 处理）。"],
+  vga: ["VGA: {owners} owns the ranges, {holders} holds a lock.", "VGA: {owners} posee los rangos, {holders} tiene un bloqueo.", "VGA：{owners} 拥有这些范围，{holders} 持有锁。"],
+  nobody: ["nobody", "nadie", "无人"],
   config: ["{at}: {value} is written to configuration space at {offset} ({size} bytes).", "{at}: se escribe {value} en el espacio de configuración en {offset} ({size} bytes).", "{at}：向配置空间 {offset} 写入 {value}（{size} 字节）。"],
 });
 
@@ -35,6 +37,10 @@ export const eventSentence = (event: RunEvent, language: Language): string => {
     case "map": return say("map", { domain: event.domain, iova: event.iova, hpa: event.hpa, size: event.size, rights: `${event.read ? "R" : ""}${event.write ? "W" : ""}` });
     case "unmap": return say("unmap", { domain: event.domain, iova: event.iova, unmapped: event.unmapped });
     case "exit": return say("exit", { vm: event.vm, reason: event.reason, where: event.handledIn });
+    case "vga": {
+      const names = (held: "owns" | "locks"): string => event.devices.filter((device) => device[held] !== "none").map(({ at }) => at).join(", ") || say("nobody");
+      return say("vga", { owners: names("owns"), holders: names("locks") });
+    }
     case "config-write": return say("config", { at: event.at, value: event.value, offset: `0x${event.offset.toString(16)}`, size: event.size });
   }
 };
@@ -49,6 +55,7 @@ export const eventSubjects = (event: RunEvent): { readonly devices: readonly str
     case "unmap": return { devices: [], addresses: [event.iova] };
     case "hop":
     case "config-write": return { devices: event.at === "root" ? [] : [event.at], addresses: [] };
+    case "vga": return { devices: event.devices.filter(({ owns }) => owns !== "none").map(({ at }) => at), addresses: [] };
     default: return { devices: [], addresses: [] };
   }
 };

@@ -11,6 +11,7 @@ export const openRun = (text: string): PlayedRun => {
     about: scenario?.about ?? "",
     protections: scenario ? Object.keys(scenario.protections) : [],
     events,
+    leftOut: 0,
     decisions: new Map(),
     story: events.flatMap((event) => (event.kind === "say" ? [event.text] : [])),
     result,

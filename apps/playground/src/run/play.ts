@@ -10,6 +10,8 @@ export interface PlayedRun {
   /** Every protection that the scenario knows. */
   readonly protections: readonly string[];
   readonly events: readonly RunEvent[];
+  /** Hops, requests, messages and exits past the first tens of thousands are counted, not kept. */
+  readonly leftOut: number;
   /** The IOMMU's decision for events of kind "dma" and "interrupt", by the event's index. */
   readonly decisions: ReadonlyMap<number, readonly ExplanationStep[]>;
   readonly story: readonly string[];
@@ -19,12 +21,17 @@ export interface PlayedRun {
 /** Steps of more decisions than this are not kept: the longest scenarios make hundreds of thousands. */
 const MOST_DECISIONS = 5_000;
 
+/** So many events are kept whole; after them only what is rare. */
+const MOST_EVENTS = 50_000;
+const FREQUENT: ReadonlySet<RunEvent["kind"]> = new Set(["hop", "dma", "interrupt", "exit", "map", "unmap"]);
+
 /** Plays a run, with an ear at every IOMMU. What the scenario does not know of `without` is left out. */
 export const playRun = (choice: RunChoice): PlayedRun => {
   const scenario = scenarioNamed(choice.scenario) ?? SCENARIOS[0]!;
   const without = choice.without.filter((name) => name in scenario.protections);
   const events: RunEvent[] = [];
   const decisions = new Map<number, readonly ExplanationStep[]>();
+  let leftOut = 0;
   let steps: ExplanationStep[] = [];
   const ear: ExplanationSink = { step: (step: ExplanationStep): void => { steps.push(step); } };
   const listening = (): ExplanationSink | undefined => (decisions.size < MOST_DECISIONS ? ear : undefined);
@@ -34,10 +41,11 @@ export const playRun = (choice: RunChoice): PlayedRun => {
     without,
     event: (event) => {
       if (event.kind === "dma" || event.kind === "interrupt") {
-        if (steps.length > 0) decisions.set(events.length, steps);
+        if (steps.length > 0 && events.length < MOST_EVENTS) decisions.set(events.length, steps);
         steps = [];
       }
-      events.push(event);
+      if (events.length >= MOST_EVENTS && FREQUENT.has(event.kind)) leftOut++;
+      else events.push(event);
     },
     machine: () => ({
       iommu: ({ iommu }) => ({
@@ -50,5 +58,5 @@ export const playRun = (choice: RunChoice): PlayedRun => {
       }),
     }),
   });
-  return { choice: { ...choice, scenario: scenario.name, without }, title: scenario.title, about: scenario.about, protections: Object.keys(scenario.protections), events, decisions, story, result };
+  return { choice: { ...choice, scenario: scenario.name, without }, title: scenario.title, about: scenario.about, protections: Object.keys(scenario.protections), events, leftOut, decisions, story, result };
 };

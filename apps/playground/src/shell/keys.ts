@@ -1,5 +1,5 @@
 /** What a key press asks for. */
-export type KeyWish = { readonly kind: "step"; readonly by: number } | { readonly kind: "end"; readonly at: "first" | "last" } | { readonly kind: "play" | "palette" | "help" | "close" } | { readonly kind: "view"; readonly letter: string };
+export type KeyWish = { readonly kind: "step"; readonly by: 1 | -1 } | { readonly kind: "end"; readonly at: "first" | "last" } | { readonly kind: "play" | "palette" | "help" | "close" } | { readonly kind: "view"; readonly letter: string };
 
 /** Whether keys there are text, or move a control of their own. */
 const isTyping = (target: EventTarget | null): boolean => target instanceof HTMLElement && (target.isContentEditable || target.matches("input, select, textarea, [role=slider], [role=tree] *, [role=grid] *"));

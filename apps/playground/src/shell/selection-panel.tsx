@@ -2,7 +2,7 @@ import type { VNode } from "preact";
 import { eventSentence, eventSubjects } from "../run/event-words.ts";
 import type { PlayedRun } from "../run/play.ts";
 import type { Store } from "../state/store.ts";
-import { stepOf } from "./timeline.tsx";
+import { stepOf } from "../run/steps.ts";
 import { shellWords } from "./text.ts";
 
 /** So many related events are listed. */

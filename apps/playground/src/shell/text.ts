@@ -47,6 +47,8 @@ export const shellWords = words({
   first: ["To the beginning", "Al principio", "到开头"],
   last: ["To the end", "Al final", "到结尾"],
   position: ["Position in the run", "Posición en la ejecución", "运行中的位置"],
+  details: ["Also hops and configuration writes", "También saltos y escrituras de configuración", "包括转发和配置写入"],
+  leftOut: ["{count} more requests, messages and exits of this run are counted but not kept.", "De esta ejecución se cuentan, sin conservarse, {count} peticiones, mensajes y salidas más.", "此运行另有 {count} 个请求、消息和退出只计数而不保留。"],
   notYet: ["Nothing has happened yet.", "Todavía no ha pasado nada.", "尚未发生任何事件。"],
   playing: ["The run is being played …", "Ejecutando …", "正在运行…"],
   loading: ["The view is being loaded …", "Cargando la vista …", "正在加载视图…"],

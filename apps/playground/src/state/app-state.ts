@@ -34,13 +34,15 @@ export interface AppState {
   readonly run: RunChoice;
   /** How many events of the run have happened; beyond its end is its end. */
   readonly step: number;
+  /** Whether stepping stops at hops and at writes to configuration space too. */
+  readonly details: boolean;
   readonly selection: Selection;
   /** What each view keeps for itself; plain JSON, judged by that view alone. */
   readonly views: Readonly<Partial<Record<ViewId, unknown>>>;
 }
 
-/** The first screen: a device attacks, a few events in. */
-export const FIRST: AppState = { view: "story", embed: false, run: { scenario: "rogue-device", iommu: "intel", seed: 1, without: [] }, step: 12, selection: {}, views: {} };
+/** The first screen: a device attacks, and its write is being refused. */
+export const FIRST: AppState = { view: "story", embed: false, run: { scenario: "rogue-device", iommu: "intel", seed: 1, without: [] }, step: 260, details: false, selection: {}, views: {} };
 
 const NAME = /^[a-z0-9-]{1,40}$/;
 const record = (value: unknown): Record<string, unknown> => (typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {});
@@ -66,7 +68,7 @@ const readSelection = (value: unknown): Selection => {
 
 /** Reads a state out of anything; what is wrong in it is as on the first screen. Never throws. */
 export const readState = (value: unknown): AppState => {
-  const { language, view, embed, run, step, selection, views } = record(value);
+  const { language, view, embed, run, step, details, selection, views } = record(value);
   const given = record(views);
   const known = LANGUAGES.find((each) => each === language);
   return {
@@ -75,6 +77,7 @@ export const readState = (value: unknown): AppState => {
     embed: embed === true,
     run: readRunChoice(run),
     step: natural(step, 2 ** 31) ?? (run === undefined ? FIRST.step : 0),
+    details: details === true,
     selection: readSelection(selection),
     views: Object.fromEntries(VIEWS.flatMap((id) => (Object.hasOwn(given, id) ? [[id, given[id]]] : []))),
   };
