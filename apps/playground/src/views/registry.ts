@@ -13,5 +13,6 @@ export interface ViewEntry {
 /** Every view; each one's code comes when it is shown first. */
 export const REGISTRY: Partial<Record<ViewId, ViewEntry>> = {
   story: { key: "s", run: true, load: () => import("./story/view.tsx") },
+  attacks: { key: "k", run: true, load: () => import("./attacks/view.tsx") },
   vga: { key: "v", run: true, load: () => import("./vga/view.tsx") },
 };

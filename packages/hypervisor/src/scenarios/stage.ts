@@ -88,7 +88,7 @@ export class Stage {
     const given = this.#audience.machine?.(name, description) ?? {};
     this.#tell({ kind: "machine", machine: index, name, description: { ...description } });
     const watched = event ? watchMachine(index, () => this.#now(index), event) : {};
-    const machine = new Machine(description, { ...options, ...watched, ...given });
+    const machine = new Machine(description, { ...options, ...watched, ...given, ...behind(options.iommu, given.iommu) });
     this.#machines.push({ name, machine });
     return machine;
   }
@@ -109,5 +109,9 @@ export class Stage {
     this.#audience.event?.(event);
   }
 }
+
+/** What listens stands in front of what the scenario put in an IOMMU's place: it does not take that away. */
+const behind = (own: MachineOptions["iommu"], listener: MachineOptions["iommu"]): Pick<MachineOptions, "iommu"> =>
+  own && listener ? { iommu: (unit) => listener({ ...unit, iommu: own(unit) }) } : {};
 
 const faultOf = (machine: string, fault: IommuFault): ScenarioFault => ({ machine, ...faultWords(fault) });

@@ -1,0 +1,25 @@
+import { words } from "../../text/words.ts";
+
+export const attackWords = words({
+  title: ["Attack labs", "Laboratorios de ataque", "攻击实验"],
+  model: ["All of it is a model: it shows what the specification lets happen, on machines that do not exist.", "Todo es un modelo: muestra lo que la especificación permite, en máquinas que no existen.", "这一切都是模型：它展示规范允许发生什么，机器并不存在。"],
+  lab: ["Lab", "Laboratorio", "实验"],
+  attacker: ["The attacker", "El atacante", "攻击者"],
+  defender: ["The defender", "El defensor", "防御者"],
+  defence: ["Defence “{name}” is on", "La defensa «{name}» está activa", "防御“{name}”已启用"],
+  outcome: ["What came of it", "En qué acabó", "结果"],
+  verdict: ["The defence holds: every statement is as it must be.", "La defensa resiste: cada afirmación es como debe ser.", "防御成立：每条断言都如所应是。"],
+  broken: ["The attack succeeds: {ids}.", "El ataque tiene éxito: {ids}.", "攻击成功：{ids}。"],
+  side: ["Side", "Lado", "情形"],
+  statement: ["Statement", "Afirmación", "断言"],
+  safe: ["Expected of a safe machine", "Esperado de una máquina segura", "安全机器应有"],
+  seen: ["Seen", "Visto", "实际"],
+  with: ["with protection", "con protección", "有保护"],
+  without: ["without protection", "sin protección", "无保护"],
+  done: ["What the attacker did, event by event", "Lo que hizo el atacante, evento a evento", "攻击者逐个事件的行为"],
+  faults: ["Faults that name somebody", "Fallos que nombran a alguien", "点名的故障"],
+  nothing: ["Nothing yet: step on.", "Nada todavía: avance.", "尚无：继续前进。"],
+  question: ["Before you look", "Antes de mirar", "先想一想"],
+  answer: ["The answer", "La respuesta", "答案"],
+  walk: ["See the IOMMU's decision step by step", "Vea la decisión del IOMMU paso a paso", "逐步查看 IOMMU 的决定"],
+});
