@@ -279,6 +279,7 @@ export class FirstStageWalker {
       if (fault !== WalkFault.None) return fault === WalkFault.NoWrite ? 0x77 : (SECOND_STAGE_REASON[fault] as number);
     }
     if (!stage.firstStageSnoops) return 0x90;
+    if (this.#memory.canUpdate?.(this.#hostTable) === false) return 0x91;
     this.#memory.write32(this.#hostTable * 4096 + 8 * index, value);
     return 0;
   }

@@ -125,8 +125,8 @@ export class SecondStageWalker {
         return this.#finish(stage, rights, table, index, access, flag);
       }
       if (keepFlags && (first & ACCESSED) === 0) {
-        if (!stage.secondStageSnoops) return WalkFault.NoSnoopForFlags;
-        memory.write32(table * 4096 + 8 * index, first | ACCESSED);
+        const denied = this.#writeFlags(stage, table, index, first | ACCESSED);
+        if (denied !== WalkFault.None) return denied;
       }
       table = pageIn(first, second);
       level--;
@@ -207,11 +207,19 @@ export class SecondStageWalker {
     const dirty = flag && (rights & WRITE) !== 0 ? DIRTY : 0;
     const wanted = first | ACCESSED | dirty;
     if (wanted !== first) {
-      if (!stage.secondStageSnoops) return WalkFault.NoSnoopForFlags;
-      this.#memory.write32(table * 4096 + 8 * index, wanted);
+      const denied = this.#writeFlags(stage, table, index, wanted);
+      if (denied !== WalkFault.None) return denied;
       this.leaf = wanted;
     }
     this.clean = (wanted & DIRTY) === 0;
+    return WalkFault.None;
+  }
+
+  /** Sets accessed and dirty bits in an entry by a locked update, which snoops. VT-d §3.7.2. */
+  #writeFlags(stage: Readonly<SecondStage>, table: number, index: number, value: number): number {
+    if (!stage.secondStageSnoops) return WalkFault.NoSnoopForFlags;
+    if (this.#memory.canUpdate?.(table) === false) return WalkFault.UpdateFailed;
+    this.#memory.write32(table * 4096 + 8 * index, value);
     return WalkFault.None;
   }
 }

@@ -31,6 +31,7 @@ export interface TranslatorOptions {
   readonly caches: CachePolicy;
   readonly iotlb: { readonly sets: number; readonly ways: number };
   readonly honourRidPasid: boolean;
+  readonly ridPasidFault: number;
   /** A translation that ends in the interrupt address range faults. */
   readonly checkInterruptOutput: boolean;
   readonly memoryTypes: MemoryTypes | undefined;
@@ -84,7 +85,7 @@ export class Translator {
     const current = (space: number): boolean => this.spaces.isCurrent(space);
     this.#cache = caches === "none" ? NO_CACHE : caches === "realistic" ? new Iotlb(options.iotlb.sets, options.iotlb.ways) : new UnboundedIotlb(current);
     this.#structures = caches === "none" ? NO_STRUCTURE_CACHE : caches === "realistic" ? new SmallPagingStructureCache() : new UnboundedPagingStructureCache(current);
-    this.sources = new SourceLookup(memory, capabilities, caches, options.honourRidPasid, this.#changes);
+    this.sources = new SourceLookup(memory, capabilities, caches, options, this.#changes);
     this.#second = new SecondStageWalker(memory, capabilities, this.#structures, options.checkInterruptOutput);
     this.#first = new FirstStageWalker(memory, capabilities, this.#second, this.#structures, options.checkInterruptOutput);
     this.#types = options.memoryTypes;
@@ -487,4 +488,4 @@ const setOf = (codes: readonly number[]): Uint8Array => {
 /** Reasons that a translation request hears of as a translation without rights, and that are not recorded. VT-d §7.1.3, Table 26. */
 const ANSWERED_WITHOUT_RIGHTS = setOf([0x04, 0x05, 0x06, 0x71, 0x75, 0x76, 0x77, 0x79, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86]);
 /** Reasons that end a translation request as Completer Abort: what is wrong is in the tables, not in the request. VT-d §7.1.3, Table 26. */
-const ABORTED = setOf([0x03, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x38, 0x3a, 0x40, 0x42, 0x43, 0x50, 0x52, 0x58, 0x5a, 0x5b, 0x70, 0x72, 0x73, 0x74, 0x78, 0x7a, 0x7b, 0x7c, 0x7d, 0x90, 0x91]);
+const ABORTED = setOf([0x03, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x38, 0x3a, 0x40, 0x42, 0x43, 0x48, 0x50, 0x52, 0x58, 0x5a, 0x5b, 0x70, 0x72, 0x73, 0x74, 0x78, 0x7a, 0x7b, 0x7c, 0x7d, 0x90, 0x91]);
