@@ -1,4 +1,4 @@
-import { Access, AddressType, NO_PASID, type CachePolicy, type ExplanationSink, type Translation, type TranslationRequest } from "@iommu-lab/pci-bus";
+import { Access, AddressType, Completion, NO_PASID, type CachePolicy, type ExplanationSink, type Translation, type TranslationRequest } from "@iommu-lab/pci-bus";
 import { AddressSpaceIds, NO_TAG } from "./address-space-ids.ts";
 import { answer } from "./answers.ts";
 import type { AmdCapabilities } from "./capabilities.ts";
@@ -13,6 +13,7 @@ import { NO_STRUCTURE_CACHE, SmallPagingStructureCache, UnboundedPagingStructure
 import { PassedRanges } from "./passed-ranges.ts";
 import { RequestFaults, type FaultPort } from "./request-faults.ts";
 import { isHyperTransportRange, RequestType, TranslationType } from "./special-addresses.ts";
+import type { ReverseMap } from "./reverse-map.ts";
 import { numberOf, type TableMemory } from "./table-memory.ts";
 import { INTERRUPT_RANGE, TablelessRequests } from "./tableless-requests.ts";
 import { WalkFault } from "./walk-fault.ts";
@@ -25,6 +26,8 @@ export interface TranslatorOptions {
   readonly iotlb: { readonly sets: number; readonly ways: number };
   /** SNP is active on the machine: DMA without translation is refused. */
   readonly snp: boolean;
+  /** Under SNP: whose memory is. */
+  readonly rmp?: ReverseMap;
   readonly port: FaultPort;
 }
 
@@ -52,6 +55,7 @@ export class Translator {
   readonly #iotlbSup: boolean;
   readonly #hyperTransport: boolean;
   readonly #maximumLevels: number;
+  readonly #rmp: ReverseMap | undefined;
   #enabled = false;
 
   constructor(options: TranslatorOptions) {
@@ -60,7 +64,7 @@ export class Translator {
     const current = (space: number): boolean => this.spaces.isCurrent(space);
     this.#cache = caches === "none" ? NO_CACHE : caches === "realistic" ? new Iotlb(options.iotlb.sets, options.iotlb.ways) : new UnboundedIotlb(current);
     this.#structures = caches === "none" ? NO_STRUCTURE_CACHE : caches === "realistic" ? new SmallPagingStructureCache() : new UnboundedPagingStructureCache(current);
-    this.devices = new DeviceTable(memory, capabilities, caches);
+    this.devices = new DeviceTable(memory, capabilities, caches, options.snp);
     this.faults = new RequestFaults(options.port);
     this.tableless = new TablelessRequests(this.faults, this.ranges, options.snp, capabilities.physicalAddressWidth);
     this.#host = new HostWalker(memory, capabilities.physicalAddressWidth, this.#structures);
@@ -70,6 +74,7 @@ export class Translator {
     this.#iotlbSup = capabilities.iotlbSup;
     this.#hyperTransport = capabilities.efr2.HTRangeIgnore === 0;
     this.#maximumLevels = hostLevelsOf(capabilities);
+    this.#rmp = options.rmp;
   }
 
   /** CONTROL.IommuEn. */
@@ -108,6 +113,7 @@ export class Translator {
     if (explain === undefined && request.addressType === AddressType.Untranslated && this.#again(request, out)) return;
     this.#others++;
     this.#translate(request, out, explain);
+    if (this.#rmp !== undefined && this.#enabled && out.completion === Completion.Successful && out.permissions !== 0) this.#judgeOwner(this.#rmp, request, out, explain);
   }
 
   #translate(request: Readonly<TranslationRequest>, out: Translation, explain: ExplanationSink | undefined): void {
@@ -343,9 +349,19 @@ export class Translator {
     entry.guestPasid = pasid;
   }
 
-  /** For `#again`: with ranges in use every page is to be judged by them first. */
+  /** Under SNP the RMP has the last word about a page; what it says holds for 4 KiB. AMD-Vi §2.5.13, §2.5.14. */
+  #judgeOwner(rmp: ReverseMap, request: Readonly<TranslationRequest>, out: Translation, explain: ExplanationSink | undefined): void {
+    const { page } = out;
+    const verdict = rmp(page, (request.access & Access.Write) !== 0);
+    if (explain !== undefined) explainRule(explain, "reverse map table", "Under SNP a device reaches pages that the RMP gives to the host", "AMD-Vi §2.5.13", verdict);
+    out.pageShift = 12;
+    if (verdict === "denied") this.faults.notOwned(request, out);
+    else if (verdict === "unreadable") this.faults.noOwner(request, out, page);
+  }
+
+  /** For `#again`: with ranges in use every page is to be judged by them first, with an RMP by it afterwards. */
   #remember(entry: DeviceEntry, pasid: number, space: number, guest: boolean): void {
-    entry.recentEpoch = this.ranges.any ? -1 : this.spaces.epoch;
+    entry.recentEpoch = this.ranges.any || this.#rmp !== undefined ? -1 : this.spaces.epoch;
     entry.recentPasid = pasid;
     entry.recentSpace = space;
     entry.recentGuest = guest;
