@@ -108,8 +108,16 @@ export class Iotlb implements TranslationCache {
   }
 
   invalidatePages(space: number, low: number, high: number, mask: number): void {
-    if (mask !== 0) this.#invalidateRange(space, low, high, mask);
-    else for (let at = this.lookup(space, low, high); at >= 0; at = this.lookup(space, low, high)) this.words[at + SPACE] = 0;
+    if (mask !== 0) {
+      this.#invalidateRange(space, low, high, mask);
+      return;
+    }
+    // A large page that covers it may be there beside it.
+    for (;;) {
+      const at = this.lookup(space, low, high);
+      if (at < 0) return;
+      this.words[at + SPACE] = 0;
+    }
   }
 
   #invalidateRange(space: number, low: number, high: number, mask: number): void {

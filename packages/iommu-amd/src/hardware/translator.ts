@@ -210,6 +210,12 @@ export class Translator {
     }
   }
 
+  /** The same for one page of one address space. */
+  invalidatePage(space: number, low: number, high: number, directories: boolean): void {
+    this.#cache.invalidatePages(space, low, high, 0);
+    if (directories) this.#structures.invalidatePages(space, low, high, 0);
+  }
+
   /** INVALIDATE_DEVTAB_ENTRY. Cached translations keep their tags. AMD-Vi §2.4.2. */
   invalidateDevice(deviceId: number): void {
     this.devices.invalidate(deviceId);

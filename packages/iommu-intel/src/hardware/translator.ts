@@ -201,6 +201,12 @@ export class Translator {
     }
   }
 
+  /** The same of one page of one address space. */
+  invalidatePage(space: number, low: number, high: number, leafOnly: boolean): void {
+    this.#cache.invalidatePages(space, low, high, 0);
+    if (!leafOnly) this.#structures.invalidatePages(space, low, high, 0);
+  }
+
   #remember(binding: Binding, requester: number, pasid: number): void {
     this.#recent = binding;
     this.#recentRequester = requester;

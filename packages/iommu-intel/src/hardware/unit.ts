@@ -85,7 +85,11 @@ export class VtdUnit implements Iommu {
     this.#recordInterruptFaults = policy.interruptFaults ?? true;
     const file = new UnitRegisters(
       capabilities,
-      (name, words) => this.#written.get(name)?.(words),
+      (name, words) => {
+        // The one that is written all the time.
+        if (name === "IQT_REG") this.#queue.process();
+        else this.#written.get(name)?.(words);
+      },
       (name) => {
         if (name.startsWith("PERF")) this.#counters?.update();
       },
@@ -216,7 +220,6 @@ export class VtdUnit implements Iommu {
       ["PRS_REG", () => { this.#pageRequests.statusWritten(); }],
       ["PMEN_REG", () => { this.#protected.written(); }],
       ["MTRRDEF_REG", () => { this.#types?.written(); }],
-      ["IQT_REG", () => { this.#queue.process(); }],
       ["ECMD_REG", () => { runEnhancedCommand(file, this.#counters); }],
       ["VCMD_REG", () => { this.#virtualCommands?.run(); }],
     ]);
