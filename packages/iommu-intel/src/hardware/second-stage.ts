@@ -18,8 +18,8 @@ const TRANSIENT = 1 << 30;
 const LAST_ADDRESS_BIT = 51;
 
 /** Page numbers of the interrupt address range, 0xfee0_0000 to 0xfeef_ffff. VT-d §3.14. */
-export const INTERRUPT_FIRST_PAGE = 0xf_ee00;
-export const INTERRUPT_LAST_PAGE = 0xf_eeff;
+export const INTERRUPT_PAGES = { FIRST: 0xf_ee00, LAST: 0xf_eeff } as const;
+const { FIRST: INTERRUPT_FIRST_PAGE, LAST: INTERRUPT_LAST_PAGE } = INTERRUPT_PAGES;
 
 /** How one second-stage table is walked: where it is and what its PASID entry allows. */
 export interface SecondStage {
