@@ -37,6 +37,7 @@ export const PROFILES: readonly Profile[] = [
   { name: "legacy mode of scalable hardware, large queue", rare: true, capabilities: SCALABLE, options: { mode: "legacy", queueOrder: 2 }, features: LEGACY_FEATURES },
   { name: "scalable, second stage", capabilities: SCALABLE },
   { name: "scalable, second stage, caching mode", capabilities: withCapabilities(SCALABLE, EVERYTHING_CACHED) },
+  { name: "scalable, second stage of 5 levels alone", capabilities: withCapabilities(SCALABLE, { cap: { SAGAW: 8 } }), features: { addressWidth: 57 } },
   { name: "scalable, first stage", capabilities: SCALABLE, ...FIRST_STAGE },
   { name: "scalable, first stage, caching mode", capabilities: withCapabilities(SCALABLE, EVERYTHING_CACHED), ...FIRST_STAGE },
   {

@@ -50,6 +50,41 @@ describe("page-table entries as the driver writes them, VT-d §9.7, §9.8", () =
   });
 });
 
+describe("tables of five levels, VT-d §3.6, §3.7", () => {
+  /** Page numbers: near 2^47, 2^48, and the last of so many bits. */
+  const pagesOf = (bits: number): number[] => [1, 2 ** 35 - 1, 2 ** 36 - 1, ...(bits > 48 ? [2 ** 36, 2 ** 40 + 0x12345] : []), 2 ** (bits - 12) - 1].filter((page, i, pages) => page < 2 ** (bits - 12) && pages.indexOf(page) === i);
+  test.each([
+    { name: "scalable, second stage", addressWidth: 57 },
+    { name: "scalable, second stage", addressWidth: 49 },
+    { name: "scalable, first stage", addressWidth: 56 },
+    { name: "scalable, first stage", addressWidth: 48 },
+  ])("$name: a domain of $addressWidth bits is mapped, found, forgotten and freed", ({ name, addressWidth }) => {
+    const { driver, unit, frames } = createVtdRig(profileNamed(name));
+    driver.start();
+    const before = frames.counts().free;
+    const domain = driver.createDomain({ kind: "paging", addressWidth });
+    driver.attach(0x0018, domain);
+    const pages = pagesOf(addressWidth);
+    for (const [i, page] of pages.entries()) domain.map(BigInt(page) << 12n, 0x10_0000 + 4096 * i, 4096, READ_WRITE);
+    expect(pages.map((page) => isReached(unit, 0x0018, page))).toEqual(pages.map(() => true));
+    expect(domain.lookup(BigInt(pages.at(-1) as number) << 12n)).toBe(0x10_0000 + 4096 * (pages.length - 1));
+    expect(refusal(() => { domain.map(1n << BigInt(addressWidth), 0x10_0000, 4096, READ_WRITE); })).toBe("ERANGE");
+    for (const page of pages) expect(domain.unmap(BigInt(page) << 12n, 4096)).toBe(4096);
+    domain.flush();
+    expect(pages.map((page) => isReached(unit, 0x0018, page))).toEqual(pages.map(() => false));
+    driver.detach(0x0018);
+    driver.destroyDomain(domain);
+    const again = driver.createDomain({ kind: "paging", addressWidth });
+    driver.destroyDomain(again);
+    // The function's bus keeps its context table.
+    expect(before - frames.counts().free).toBe(1);
+  });
+  test("units without them refuse such domains", () => {
+    const { driver } = createVtdRig(profileNamed("scalable, first stage only, no RID_PASID, small PASIDs"));
+    expect(refusal(() => { driver.createDomain({ kind: "paging", addressWidth: 48 }); })).toBe("EINVAL");
+  });
+});
+
 describe("starting, VT-d §11.4.4", () => {
   test("GCMD gives one command at a time and never repeats a one-shot one", () => {
     const writes: { offset: number; low: number }[] = [];

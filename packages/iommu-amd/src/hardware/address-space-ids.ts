@@ -31,6 +31,9 @@ export class AddressSpaceIds {
   /** The domain asked for last: invalidations come in runs. */
   #lastDomain = -1;
   #last: Domain | undefined;
+  /** The domain that `onlyIdOf` was asked for last, and what it said: valid until numbers are given or forgotten. */
+  #onlyDomain = -1;
+  #onlyId = 0;
   /** Numbers in use, for caches that keep no table in the tag. */
   readonly #current = new Set<number>();
   readonly #byTable: boolean;
@@ -56,6 +59,7 @@ export class AddressSpaceIds {
     }
     for (let i = 0; i < tagged.count; i++) if (!this.#byTable || tagged.tables[i] === table) return tagged.ids[i] as number; // i is below the count
     const id = this.#next++;
+    this.#onlyDomain = -1;
     tagged.tables[tagged.count] = table;
     tagged.ids[tagged.count++] = id;
     if (!this.#byTable) this.#current.add(id);
@@ -73,9 +77,15 @@ export class AddressSpaceIds {
     return known === undefined ? undefined : this.#taggedOf(known, tag);
   }
 
+  /** The number under which everything of a domain is cached, when there is only one and it is its host table's; 0 otherwise. */
+  onlyIdOf(domain: number): number {
+    return domain === this.#onlyDomain ? this.#onlyId : this.#findOnly(domain);
+  }
+
   invalidateAll(): void {
     this.#generation++;
     this.#current.clear();
+    this.#onlyDomain = -1;
     this.epoch++;
   }
 
@@ -104,6 +114,14 @@ export class AddressSpaceIds {
     this.epoch++;
   }
 
+  #findOnly(domain: number): number {
+    const known = this.#domainOf(domain);
+    const tagged = known === undefined ? undefined : this.#taggedOf(known, NO_TAG);
+    this.#onlyDomain = domain;
+    this.#onlyId = known?.pasids.size === 0 && tagged?.count === 1 ? (tagged.ids[0] as number) : 0; // the count
+    return this.#onlyId;
+  }
+
   #domainOf(domain: number): Domain | undefined {
     if (domain === this.#lastDomain) return this.#last;
     this.#lastDomain = domain;
@@ -125,6 +143,7 @@ export class AddressSpaceIds {
 
   /** Those of PASIDs go, since PASIDs come and go; host ones stay to be filled again. */
   #forget(domain: Domain, tag: number): void {
+    this.#onlyDomain = -1;
     const tagged = this.#taggedOf(domain, tag);
     if (tagged === undefined) return;
     if (!this.#byTable) for (let i = 0; i < tagged.count; i++) this.#current.delete(tagged.ids[i] as number); // i is below the count

@@ -1,5 +1,8 @@
 import { Access, Completion, MemoryType, type Translation } from "@iommu-lab/pci-bus";
 
+// The module's own: an imported constant is looked up at every use, which hits and walks feel.
+const { Successful } = Completion;
+const { WriteBack } = MemoryType;
 const EVERYTHING = Access.Read | Access.Write | Access.Execute;
 
 /** All of a translation but its page, which as an argument, past int32, might be allocated. @param allowed what the device table entry allows at most */
@@ -7,11 +10,11 @@ export const answer = (out: Translation, shift: number, rights: Access, allowed:
   out.pageShift = shift;
   out.permissions = rights & allowed;
   out.global = false;
-  out.memoryType = MemoryType.WriteBack;
+  out.memoryType = WriteBack;
   out.snoop = snoop;
   out.fault = 0;
   out.recorded = false;
-  out.completion = Completion.Successful;
+  out.completion = Successful;
 };
 
 /** The address is the host-physical address. @param allowed what the device table entry allows: everything where it is not asked */

@@ -36,6 +36,7 @@ export class DeviceTable {
   readonly #guestLevels: number;
   readonly #gcr3Levels: number;
   readonly #policy: CachePolicy;
+  readonly #snp: boolean;
   /** Entries that are not valid at all may be cached. */
   readonly #keepInvalid: boolean;
   readonly #scratch = new DeviceEntry();
@@ -46,7 +47,8 @@ export class DeviceTable {
   /** Raised by the invalidation of everything: entries cached before are not found. */
   #generation = 0;
 
-  constructor(memory: TableMemory, capabilities: AmdCapabilities, policy: CachePolicy) {
+  /** @param snp SNP is active: DMA needs a host table */
+  constructor(memory: TableMemory, capabilities: AmdCapabilities, policy: CachePolicy, snp = false) {
     const { efr, npCache } = capabilities;
     this.#memory = memory;
     this.#reserved = reservedInEntry(capabilities);
@@ -55,6 +57,7 @@ export class DeviceTable {
     this.#guestLevels = 4 + efr.GATS;
     this.#gcr3Levels = 1 + efr.GLXSup;
     this.#policy = policy;
+    this.#snp = snp;
     this.#keepInvalid = policy === "adversarial" && npCache;
   }
 
@@ -167,7 +170,7 @@ export class DeviceTable {
   #judgeDma(entry: DeviceEntry, words: Uint32Array, at: number): number {
     if (this.#anyReserved(words, at, 0)) return EntryFault.Reserved;
     if (entry.guest && (entry.gcr3Levels > this.#gcr3Levels || entry.guestLevels > this.#guestLevels)) return EntryFault.Illegal;
-    return EntryFault.None;
+    return this.#snp && entry.translates && entry.hostLevels === 0 ? EntryFault.Illegal : EntryFault.None;
   }
 
   #anyReserved(words: Uint32Array, at: number, from: 0 | 4): boolean {

@@ -5,15 +5,20 @@ import type { PagingStructureCache } from "./paging-structure-cache.ts";
 import { addressBitsAbove, FROM_8_TIB, lowPageIn, highPageIn, pageIn, numberOf, type TableMemory } from "./table-memory.ts";
 import { FAULT_TEXT, WalkFault } from "./walk-fault.ts";
 
+// The module's own: an imported constant is looked up at every use, which hits and walks feel.
+const { Level, None, NotPresent, Permission, Reserved, Unreadable } = WalkFault;
 const PRESENT = 1;
 const ACCESSED = 1 << 5;
 const DIRTY = 1 << 6;
-/** In the high word of an entry. */
-export const PDE_RESERVED = 0x1ff0_0000;
-export const PTE_RESERVED = 0x07f0_0000;
-export const RIGHTS_SHIFT = 29;
-export const HIGH_FORCE_COHERENT = 1 << 28;
-export const HIGH_UNTRANSLATED_ONLY = 1 << 27;
+/** Bits of an entry's high word. */
+export const HOST_HIGH = {
+  PDE_RESERVED: 0x1ff0_0000,
+  PTE_RESERVED: 0x07f0_0000,
+  RIGHTS_SHIFT: 29,
+  FORCE_COHERENT: 1 << 28,
+  UNTRANSLATED_ONLY: 1 << 27,
+} as const;
+const { PDE_RESERVED, PTE_RESERVED, RIGHTS_SHIFT } = HOST_HIGH;
 const READ_WRITE = 3;
 /** Next Level of a page whose size is in its address. */
 const SIZED = 7;
@@ -88,7 +93,7 @@ export class HostWalker {
    */
   walk(stage: Readonly<HostTable>, low: number, high: number, access: Access, write: boolean, explain?: ExplanationSink): number {
     const levels = stage.hostLevels;
-    if (prefix(low, high, levels) !== 0) return WalkFault.Level;
+    if (prefix(low, high, levels) !== 0) return Level;
     const memory = this.#memory;
     const structures = this.#structures;
     const space = stage.hostSpace;
@@ -101,7 +106,7 @@ export class HostWalker {
       table = numberOf(structures.tableLow, structures.tableHigh);
       rights = structures.rights;
       // Of a cached directory entry the rights are judged as if it were read.
-      if ((access & ~rights) !== 0) return WalkFault.Permission;
+      if ((access & ~rights) !== 0) return Permission;
     }
     // As far as there is nothing to say, nothing to write and nothing that is no int32.
     const needed = stage.hostAccessed ? PRESENT | ACCESSED : PRESENT;
@@ -125,7 +130,7 @@ export class HostWalker {
         this.leaf = second;
         this.clean = clean;
         this.reads++;
-        return WalkFault.None;
+        return None;
       }
       if (next !== level - 1 || (second & this.#plainDirectoryReserved) !== 0) break;
       this.reads++;
@@ -158,7 +163,7 @@ export class HostWalker {
       rights &= second >>> RIGHTS_SHIFT;
       const fault = this.#judge(first, second, level, next, rights, access, low, high);
       if (explain !== undefined) explainEntry(explain, level, table * 4096 + 8 * index, words, at, fault, isPage(next));
-      if (fault !== WalkFault.None) return fault;
+      if (fault !== None) return fault;
       if (isPage(next)) return this.#take(stage, first, second, level, low, high, rights, table, index, write);
       if (stage.hostAccessed && (first & ACCESSED) === 0) memory.write32(table * 4096 + 8 * index, first | ACCESSED);
       table = pageIn(first, second);
@@ -169,22 +174,22 @@ export class HostWalker {
 
   #cannotRead(table: number, index: number, level: number, explain: ExplanationSink | undefined): number {
     this.unreadable = table * 4096 + 8 * index;
-    explain?.step({ structure: `host entry, level ${level}`, address: this.unreadable, rule: "A table is in memory", section: "AMD-Vi §2.5.5", outcome: FAULT_TEXT[WalkFault.Unreadable] });
-    return WalkFault.Unreadable;
+    explain?.step({ structure: `host entry, level ${level}`, address: this.unreadable, rule: "A table is in memory", section: "AMD-Vi §2.5.5", outcome: FAULT_TEXT[Unreadable] });
+    return Unreadable;
   }
 
   /** PR, reserved bits, rights, level: the order of AMD-Vi §2.5.3. */
   #judge(first: number, second: number, level: number, next: number, rights: number, access: Access, low: number, high: number): number {
-    if ((first & PRESENT) === 0) return WalkFault.NotPresent;
+    if ((first & PRESENT) === 0) return NotPresent;
     if (isPage(next)) {
-      if ((second & PTE_RESERVED) !== 0) return WalkFault.Reserved;
-      if ((access & ~rights) !== 0 || rights === 0) return WalkFault.Permission;
-      return level > LEAF_LEVELS ? WalkFault.Level : WalkFault.None;
+      if ((second & PTE_RESERVED) !== 0) return Reserved;
+      if ((access & ~rights) !== 0 || rights === 0) return Permission;
+      return level > LEAF_LEVELS ? Level : None;
     }
-    if ((second & this.#directoryReserved) !== 0) return WalkFault.Reserved;
-    if ((access & ~rights) !== 0 || rights === 0) return WalkFault.Permission;
-    if (next === level - 1) return WalkFault.None;
-    return next >= level || skipped(low, high, next, level) ? WalkFault.Level : WalkFault.None;
+    if ((second & this.#directoryReserved) !== 0) return Reserved;
+    if ((access & ~rights) !== 0 || rights === 0) return Permission;
+    if (next === level - 1) return None;
+    return next >= level || skipped(low, high, next, level) ? Level : None;
   }
 
   /** Takes the page that was found. Its entry is given by table and index: its address, a large number, would be allocated. */
@@ -193,7 +198,7 @@ export class HostWalker {
     if (((first >>> 9) & 7) === SIZED) {
       const bits = sizeBits(first, second);
       // Strictly between the level's own size and that of the next level.
-      if (bits <= pages || bits >= pages + 9) return WalkFault.Level;
+      if (bits <= pages || bits >= pages + 9) return Level;
       pages = bits;
     }
     let page = pageIn(first, second);
@@ -204,18 +209,18 @@ export class HostWalker {
       // Of a page that only begins below PAsize the part asked for is all that holds.
       this.shift = base + 2 ** pages > this.#pageLimit ? 12 : 12 + pages;
     }
-    if (page >= this.#pageLimit) return WalkFault.Reserved;
+    if (page >= this.#pageLimit) return Reserved;
     this.pageLow = page | 0;
     // As in `highOf`, which would be given a large number: it might be allocated.
     this.pageHigh = page >= 0x1_0000_0000 ? Math.floor(page / 0x1_0000_0000) | 0 : 0;
     this.rights = rights;
     this.leaf = second;
     this.clean = false;
-    if (!stage.hostAccessed) return WalkFault.None;
+    if (!stage.hostAccessed) return None;
     const wanted = first | ACCESSED | (stage.hostDirty && write && (rights & 2) !== 0 ? DIRTY : 0);
     if (wanted !== first) this.#memory.write32(table * 4096 + 8 * index, wanted);
     this.clean = stage.hostDirty && (wanted & DIRTY) === 0;
-    return WalkFault.None;
+    return None;
   }
 }
 

@@ -27,6 +27,12 @@ export class Invalidation {
    */
   pages(domain: number, pasid: number, low: number, high: number, mask: number, directories: boolean): void {
     const { spaces } = this.#translator;
+    // Most are of one page, of a domain that has one table and no PASIDs.
+    const space = mask === 0 && pasid === NO_PASID ? spaces.onlyIdOf(domain) : 0;
+    if (space !== 0) {
+      this.#translator.invalidatePage(space, low, high, directories);
+      return;
+    }
     const tag = pasid === NO_PASID ? NO_TAG : pasid;
     if (mask >= ALL_PAGES && directories) {
       if (tag === NO_TAG) spaces.invalidateDomain(domain);

@@ -12,6 +12,7 @@ import { MsiMirror } from "./msi-mirror.ts";
 import { PageRequests } from "./page-requests.ts";
 import { PerformanceCounters, type CountedRequest, type CounterTotals } from "./performance-counters.ts";
 import { counterMap, registerMap } from "./register-map.ts";
+import type { ReverseMap } from "./reverse-map.ts";
 import { EVENT_LOG, GA_LOG, PPR_LOG, RingLog } from "./ring-log.ts";
 import type { TableMemory } from "./table-memory.ts";
 import { Translator } from "./translator.ts";
@@ -20,11 +21,10 @@ import { RegisterWindow, UnitRegisters } from "./unit-registers.ts";
 
 /** What the machine around the IOMMU decides. */
 export interface AmdPolicy {
-  /**
-   * SNP is active (EFR.SNPSup): the exclusion registers confine completion stores, and DMA without a host table is refused. Default false.
-   * Model: the RMP itself is the processor's.
-   */
+  /** SNP is active (EFR.SNPSup): the exclusion registers confine completion stores, and DMA without a host table is refused. Default false. */
   readonly snp?: boolean;
+  /** What the RMP says, which the processor keeps. Asked under SNP, after the tables. Default: every page is the host's. */
+  readonly rmp?: ReverseMap;
 }
 
 /** What an IOMMU is built with. */
@@ -125,6 +125,7 @@ export class AmdIommu implements AmdIommuInterface {
       caches,
       iotlb: options.iotlb ?? { sets: 64, ways: 4 },
       snp,
+      ...(snp && policy.rmp !== undefined ? { rmp: policy.rmp } : {}),
       port: {
         logEvent: (w0, w1, w2, w3) => {
           events.log(w0, w1, w2, w3);

@@ -3,26 +3,30 @@ const ENTRY_WORDS = 8;
 const TAG_LOW = 0;
 const TAG_HIGH = 1;
 const SPACE = 2;
-export const PAGE = 3;
-export const FLAGS = 4;
-export const PAGE_HIGH = 5;
 
-/** Fields of the flags word: `Access` bits for user requests, then for supervisor requests. */
-export const USER_RIGHTS = 0b111;
-export const SUPERVISOR_SHIFT = 3;
-/** A write must set a dirty bit first. */
-export const CLEAN = 1 << 6;
-/** FC. */
-export const FORCE_COHERENT = 1 << 7;
-/** U: the answer to a translation request has no rights. */
-export const UNTRANSLATED_ONLY = 1 << 8;
-/** The page number is no positive int32, so that its upper part counts, or there are more pages than int32 has. */
-export const FAR = 1 << 11;
-/** From `Access.Write` to `CLEAN`. */
-export const CLEAN_SHIFT = 5;
-export const SHIFT_SHIFT = 12;
-/** A `WalkFault`, for entries that say "not present" (NpCache only). */
-export const FAULT_SHIFT = 24;
+/** How an entry is laid out, for those who read one: words, and fields of the flags word. */
+export const IOTLB_ENTRY = {
+  PAGE: 3,
+  FLAGS: 4,
+  PAGE_HIGH: 5,
+  /** `Access` bits for user requests, then for supervisor requests. */
+  USER_RIGHTS: 0b111,
+  SUPERVISOR_SHIFT: 3,
+  /** A write must set a dirty bit first. */
+  CLEAN: 1 << 6,
+  /** FC. */
+  FORCE_COHERENT: 1 << 7,
+  /** U: the answer to a translation request has no rights. */
+  UNTRANSLATED_ONLY: 1 << 8,
+  /** The page number is no positive int32, so that its upper part counts, or there are more pages than int32 has. */
+  FAR: 1 << 11,
+  /** From `Access.Write` to `CLEAN`. */
+  CLEAN_SHIFT: 5,
+  SHIFT_SHIFT: 12,
+  /** A `WalkFault`, for entries that say "not present" (NpCache only). */
+  FAULT_SHIFT: 24,
+} as const;
+const { PAGE, FLAGS, PAGE_HIGH, FAR, SHIFT_SHIFT } = IOTLB_ENTRY;
 
 /** Size is part of the tag: log2 of the 4 KiB pages, above the 20 bits that a page number has past 32. */
 const SIZE_SHIFT = 20;
@@ -100,7 +104,7 @@ export class Iotlb implements TranslationCache {
     const set = this.#setOf(space, first);
     const way = this.#next[set] as number; // the set is masked
     this.#next[set] = way + 1 === this.#ways ? 0 : way + 1;
-    const at = (set * this.#ways + way) * ENTRY_WORDS;
+    const at = Math.imul(set, this.#stride) + way * ENTRY_WORDS;
     words[at + TAG_LOW] = first;
     words[at + TAG_HIGH] = second;
     words[at + SPACE] = space;
@@ -108,8 +112,16 @@ export class Iotlb implements TranslationCache {
   }
 
   invalidatePages(space: number, low: number, high: number, mask: number): void {
-    if (mask !== 0) this.#invalidateRange(space, low, high, mask);
-    else for (let at = this.lookup(space, low, high); at >= 0; at = this.lookup(space, low, high)) this.words[at + SPACE] = 0;
+    if (mask !== 0) {
+      this.#invalidateRange(space, low, high, mask);
+      return;
+    }
+    // A large page that covers it may be there beside it.
+    for (;;) {
+      const at = this.lookup(space, low, high);
+      if (at < 0) return;
+      this.words[at + SPACE] = 0;
+    }
   }
 
   #invalidateRange(space: number, low: number, high: number, mask: number): void {
@@ -138,7 +150,7 @@ export class Iotlb implements TranslationCache {
   #probe(space: number, low: number, high: number): number {
     const words = this.words;
     const stride = this.#stride;
-    let at = this.#setOf(space, low) * stride;
+    let at = Math.imul(this.#setOf(space, low), stride);
     for (const end = at + stride; at < end; at += ENTRY_WORDS) if (words[at] === low && words[at + SPACE] === space && words[at + TAG_HIGH] === high) return at;
     return -1;
   }

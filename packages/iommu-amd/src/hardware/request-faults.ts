@@ -99,6 +99,23 @@ export class RequestFaults {
     this.#logWithPasid(request, translationFlag(request) | user | (type << REQUEST_TYPE_SHIFT) | (EventCode.InvalidDeviceRequest << 28));
   }
 
+  /** RMP_PAGE_FAULT: the RMP gives the page to somebody else. Model: it tells the request's address, of guest tables too. AMD-Vi §2.5.13 */
+  notOwned(request: Readonly<TranslationRequest>, out: Translation): void {
+    const { page } = request;
+    if (request.addressType === AddressType.TranslationRequest) {
+      answerWithoutRights(out, page);
+      return;
+    }
+    this.#abort(request, out, EventCode.RmpPageFault, true);
+    this.#port.logEvent(request.requester, requestFlags(request) | (EventCode.RmpPageFault << 28), (page % 0x10_0000) << 12, Math.floor(page / 0x10_0000) | 0);
+  }
+
+  /** RMP_HW_ERROR: what the RMP says of a page cannot be read. AMD-Vi §2.5.14 */
+  noOwner(request: Readonly<TranslationRequest>, out: Translation, hostPage: number): void {
+    this.#abort(request, out, EventCode.RmpHardwareError, true);
+    this.#port.logEvent(request.requester, requestFlags(request) | (EventCode.RmpHardwareError << 28), (hostPage % 0x10_0000) << 12, Math.floor(hostPage / 0x10_0000) | 0);
+  }
+
   /** The address comes in two words: a page number past int32 as an argument would be allocated. */
   #logPage(request: Readonly<TranslationRequest>, out: Translation, entry: DeviceEntry, flags: number, pasid: number, low: number, high: number): void {
     if (request.addressType === AddressType.TranslationRequest) {

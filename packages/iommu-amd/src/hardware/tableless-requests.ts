@@ -39,7 +39,8 @@ export class TablelessRequests {
   /** V = 0, or an illegal entry. AMD-Vi §2.2.2, Table 8. */
   withoutEntry(request: Readonly<TranslationRequest>, out: Translation, entry: DeviceEntry, explain?: ExplanationSink): void {
     if (entry.valid) {
-      this.#faults.illegal(request, out, entry.dmaFault === EntryFault.Reserved, "Reserved bits and values of a valid entry are 0", explain);
+      const reserved = entry.dmaFault === EntryFault.Reserved;
+      this.#faults.illegal(request, out, reserved, reserved ? "Reserved bits of a valid entry are 0" : "The levels of a valid entry are ones that the IOMMU has, and under SNP it has host tables", explain);
       return;
     }
     if (request.addressType === AddressType.TranslationRequest) {
@@ -105,10 +106,6 @@ export class TablelessRequests {
 
   /** Mode 0: the address is the host-physical address, under IR and IW. AMD-Vi §2.2.2. */
   modeZero(request: Readonly<TranslationRequest>, out: Translation, entry: DeviceEntry, explain?: ExplanationSink): void {
-    if (this.#snp) {
-      this.#faults.illegal(request, out, false, "Under SNP DMA needs a host page table", explain);
-      return;
-    }
     if (request.page >= this.#pageLimit) {
       if (explain !== undefined) explainRule(explain, "request", "An address that is not translated is below PAsize", "AMD-Vi §2.2.2", "IO_PAGE_FAULT, reserved bits");
       this.#faults.page(request, out, entry, WalkFault.Reserved, NO_PASID);

@@ -1,4 +1,4 @@
-import { Access, AddressType, NO_PASID, type CachePolicy, type ExplanationSink, type Translation, type TranslationRequest } from "@iommu-lab/pci-bus";
+import { Access, AddressType, Completion, NO_PASID, type CachePolicy, type ExplanationSink, type Translation, type TranslationRequest } from "@iommu-lab/pci-bus";
 import { AddressSpaceIds, NO_TAG } from "./address-space-ids.ts";
 import { answer } from "./answers.ts";
 import type { AmdCapabilities } from "./capabilities.ts";
@@ -7,15 +7,24 @@ import { hostLevelsOf } from "./device-rules.ts";
 import { DeviceTable } from "./device-table.ts";
 import { explainRule } from "./explain.ts";
 import { GuestWalker, type GuestControl } from "./guest-walker.ts";
-import { HIGH_FORCE_COHERENT, HIGH_UNTRANSLATED_ONLY, HostWalker } from "./host-walker.ts";
-import { CLEAN, CLEAN_SHIFT, FAR, FAULT_SHIFT, FLAGS, FORCE_COHERENT, Iotlb, NO_CACHE, PAGE, PAGE_HIGH, SHIFT_SHIFT, SUPERVISOR_SHIFT, UnboundedIotlb, UNTRANSLATED_ONLY, USER_RIGHTS, type TranslationCache } from "./iotlb.ts";
+import { HOST_HIGH, HostWalker } from "./host-walker.ts";
+import { Iotlb, IOTLB_ENTRY, NO_CACHE, UnboundedIotlb, type TranslationCache } from "./iotlb.ts";
 import { NO_STRUCTURE_CACHE, SmallPagingStructureCache, UnboundedPagingStructureCache, type PagingStructureCache } from "./paging-structure-cache.ts";
 import { PassedRanges } from "./passed-ranges.ts";
 import { RequestFaults, type FaultPort } from "./request-faults.ts";
 import { isHyperTransportRange, RequestType, TranslationType } from "./special-addresses.ts";
+import type { ReverseMap } from "./reverse-map.ts";
 import { numberOf, type TableMemory } from "./table-memory.ts";
-import { INTERRUPT_RANGE, TablelessRequests } from "./tableless-requests.ts";
+import { INTERRUPT_RANGE as INTERRUPTS, TablelessRequests } from "./tableless-requests.ts";
 import { WalkFault } from "./walk-fault.ts";
+
+// The module's own: an imported constant is looked up at every use, which hits and walks feel.
+const { CLEAN, CLEAN_SHIFT, FAR, FAULT_SHIFT, FLAGS, FORCE_COHERENT, PAGE, PAGE_HIGH, SHIFT_SHIFT, SUPERVISOR_SHIFT, UNTRANSLATED_ONLY, USER_RIGHTS } = IOTLB_ENTRY;
+const { Execute, Privileged, Read, Write } = Access;
+const { TranslationRequest: ASKED, Untranslated } = AddressType;
+const NO_FAULT = WalkFault.None;
+const INTERRUPT_RANGE = INTERRUPTS;
+const { FORCE_COHERENT: HIGH_FORCE_COHERENT, UNTRANSLATED_ONLY: HIGH_UNTRANSLATED_ONLY } = HOST_HIGH;
 
 /** What a translator is built with. */
 export interface TranslatorOptions {
@@ -25,6 +34,8 @@ export interface TranslatorOptions {
   readonly iotlb: { readonly sets: number; readonly ways: number };
   /** SNP is active on the machine: DMA without translation is refused. */
   readonly snp: boolean;
+  /** Under SNP: whose memory is. */
+  readonly rmp?: ReverseMap;
   readonly port: FaultPort;
 }
 
@@ -52,6 +63,7 @@ export class Translator {
   readonly #iotlbSup: boolean;
   readonly #hyperTransport: boolean;
   readonly #maximumLevels: number;
+  readonly #rmp: ReverseMap | undefined;
   #enabled = false;
 
   constructor(options: TranslatorOptions) {
@@ -60,7 +72,7 @@ export class Translator {
     const current = (space: number): boolean => this.spaces.isCurrent(space);
     this.#cache = caches === "none" ? NO_CACHE : caches === "realistic" ? new Iotlb(options.iotlb.sets, options.iotlb.ways) : new UnboundedIotlb(current);
     this.#structures = caches === "none" ? NO_STRUCTURE_CACHE : caches === "realistic" ? new SmallPagingStructureCache() : new UnboundedPagingStructureCache(current);
-    this.devices = new DeviceTable(memory, capabilities, caches);
+    this.devices = new DeviceTable(memory, capabilities, caches, options.snp);
     this.faults = new RequestFaults(options.port);
     this.tableless = new TablelessRequests(this.faults, this.ranges, options.snp, capabilities.physicalAddressWidth);
     this.#host = new HostWalker(memory, capabilities.physicalAddressWidth, this.#structures);
@@ -70,6 +82,7 @@ export class Translator {
     this.#iotlbSup = capabilities.iotlbSup;
     this.#hyperTransport = capabilities.efr2.HTRangeIgnore === 0;
     this.#maximumLevels = hostLevelsOf(capabilities);
+    this.#rmp = options.rmp;
   }
 
   /** CONTROL.IommuEn. */
@@ -105,9 +118,10 @@ export class Translator {
 
   /** Translates one page and fills in `out`. AMD-Vi §2.1.3, §2.2.2. */
   translate(request: Readonly<TranslationRequest>, out: Translation, explain?: ExplanationSink): void {
-    if (explain === undefined && request.addressType === AddressType.Untranslated && this.#again(request, out)) return;
+    if (explain === undefined && request.addressType === Untranslated && this.#again(request, out)) return;
     this.#others++;
     this.#translate(request, out, explain);
+    if (this.#rmp !== undefined && this.#enabled && out.completion === Completion.Successful && out.permissions !== 0) this.#judgeOwner(this.#rmp, request, out, explain);
   }
 
   #translate(request: Readonly<TranslationRequest>, out: Translation, explain: ExplanationSink | undefined): void {
@@ -132,7 +146,7 @@ export class Translator {
       this.tableless.withoutEntry(request, out, entry, explain);
       return;
     }
-    if (addressType !== AddressType.Untranslated && (!entry.ats || !this.#iotlbSup)) {
+    if (addressType !== Untranslated && (!entry.ats || !this.#iotlbSup)) {
       this.faults.invalid(request, out, addressType === AddressType.Translated ? RequestType.Pretranslated : TranslationType.NotAllowed, "Translation requests and pretranslated requests need I=1", explain);
       return;
     }
@@ -157,7 +171,9 @@ export class Translator {
   #again(request: Readonly<TranslationRequest>, out: Translation): boolean {
     const { page, access } = request;
     const entry = this.devices.slotOf(request.requester);
-    if (entry?.recentEpoch !== this.spaces.epoch || entry.recentPasid !== request.pasid || access === 0) return false;
+    // Not `entry?.recentEpoch`: numbers are compared faster than what may be undefined.
+    if (entry === undefined) return false;
+    if (entry.recentEpoch !== this.spaces.epoch || entry.recentPasid !== request.pasid || access === 0) return false;
     const low = page | 0;
     const high = page >= 0x1_0000_0000 ? Math.floor(page / 0x1_0000_0000) | 0 : 0;
     if (high === 0 && isSpecial(low)) return false;
@@ -166,7 +182,7 @@ export class Translator {
     const { words } = this.#cache;
     const flags = words[at + FLAGS] as number; // at is of an entry
     // An entry that says "not present" has no rights, and a clean one must be walked again before a write.
-    if ((access & ~(flags & entry.rights)) !== 0 || (flags & (FAR | ((access & Access.Write) << CLEAN_SHIFT))) !== 0) return false;
+    if ((access & ~(flags & entry.rights)) !== 0 || (flags & (FAR | ((access & Write) << CLEAN_SHIFT))) !== 0) return false;
     this.#repeated++;
     this.domain = entry.domain;
     const shift = (flags >>> SHIFT_SHIFT) & 63;
@@ -204,6 +220,12 @@ export class Translator {
     }
   }
 
+  /** The same for one page of one address space. */
+  invalidatePage(space: number, low: number, high: number, directories: boolean): void {
+    this.#cache.invalidatePages(space, low, high, 0);
+    if (directories) this.#structures.invalidatePages(space, low, high, 0);
+  }
+
   /** INVALIDATE_DEVTAB_ENTRY. Cached translations keep their tags. AMD-Vi §2.4.2. */
   invalidateDevice(deviceId: number): void {
     this.devices.invalidate(deviceId);
@@ -220,8 +242,8 @@ export class Translator {
   #throughTables(request: Readonly<TranslationRequest>, out: Translation, entry: DeviceEntry, low: number, high: number, explain: ExplanationSink | undefined): void {
     const { pasid } = request;
     const access = request.access & USER_RIGHTS;
-    const plainAccess = (access & Access.Write) | ((access & (Access.Read | Access.Execute)) !== 0 ? Access.Read : 0);
-    if ((plainAccess & ~entry.rights) !== 0 && request.addressType === AddressType.Untranslated) {
+    const plainAccess = (access & Write) | ((access & (Read | Execute)) !== 0 ? Read : 0);
+    if ((plainAccess & ~entry.rights) !== 0 && request.addressType === Untranslated) {
       if (explain !== undefined) explainRule(explain, "device table entry", "IR and IW allow the access", "AMD-Vi §2.2.2", "IO_PAGE_FAULT, no permission");
       this.faults.page(request, out, entry, WalkFault.Permission, pasid);
       return;
@@ -261,10 +283,10 @@ export class Translator {
 
   /** @param found the IOTLB has an entry for the page, which did not settle it */
   #walkHost(request: Readonly<TranslationRequest>, out: Translation, entry: DeviceEntry, low: number, high: number, access: Access, found: boolean, explain?: ExplanationSink): void {
-    const translating = request.addressType === AddressType.TranslationRequest;
+    const translating = request.addressType === ASKED;
     const host = this.#host;
-    const kind = host.walk(entry, low, high, translating ? 0 : access, (access & Access.Write) !== 0, explain);
-    if (kind !== WalkFault.None) {
+    const kind = host.walk(entry, low, high, translating ? 0 : access, (access & Write) !== 0, explain);
+    if (kind !== NO_FAULT) {
       this.#hostFault(request, out, entry, low, high, kind);
       return;
     }
@@ -282,7 +304,7 @@ export class Translator {
     if (entry.epoch !== this.spaces.epoch) this.#tag(entry);
     if (entry.guestPasid !== pasid) this.#tagGuest(entry, pasid);
     this.#remember(entry, request.pasid, entry.guestSpace, true);
-    const privileged = (request.access & Access.Privileged) !== 0;
+    const privileged = (request.access & Privileged) !== 0;
     this.#otherLookups++;
     const at = this.#cache.lookup(entry.guestSpace, low, high);
     if (at >= 0 && this.#hit(request, out, entry, at, low, high, access, privileged, pasid, explain)) return;
@@ -291,10 +313,10 @@ export class Translator {
   }
 
   #walkGuest(request: Readonly<TranslationRequest>, out: Translation, entry: DeviceEntry, low: number, high: number, access: Access, pasid: number, privileged: boolean, found: boolean, explain?: ExplanationSink): void {
-    const translating = request.addressType === AddressType.TranslationRequest;
+    const translating = request.addressType === ASKED;
     const guest = this.#guest;
-    const kind = guest.walk(entry, pasid, low, high, translating ? 0 : access, privileged, (access & Access.Write) !== 0, explain);
-    if (kind !== WalkFault.None) {
+    const kind = guest.walk(entry, pasid, low, high, translating ? 0 : access, privileged, (access & Write) !== 0, explain);
+    if (kind !== NO_FAULT) {
       this.#guestFault(request, out, entry, low, high, kind, pasid);
       return;
     }
@@ -343,9 +365,19 @@ export class Translator {
     entry.guestPasid = pasid;
   }
 
-  /** For `#again`: with ranges in use every page is to be judged by them first. */
+  /** Under SNP the RMP has the last word about a page; what it says holds for 4 KiB. AMD-Vi §2.5.13, §2.5.14. */
+  #judgeOwner(rmp: ReverseMap, request: Readonly<TranslationRequest>, out: Translation, explain: ExplanationSink | undefined): void {
+    const { page } = out;
+    const verdict = rmp(page, (request.access & Write) !== 0);
+    if (explain !== undefined) explainRule(explain, "reverse map table", "Under SNP a device reaches pages that the RMP gives to the host", "AMD-Vi §2.5.13", verdict);
+    out.pageShift = 12;
+    if (verdict === "denied") this.faults.notOwned(request, out);
+    else if (verdict === "unreadable") this.faults.noOwner(request, out, page);
+  }
+
+  /** For `#again`: with ranges in use every page is to be judged by them first, with an RMP by it afterwards. */
   #remember(entry: DeviceEntry, pasid: number, space: number, guest: boolean): void {
-    entry.recentEpoch = this.ranges.any ? -1 : this.spaces.epoch;
+    entry.recentEpoch = this.ranges.any || this.#rmp !== undefined ? -1 : this.spaces.epoch;
     entry.recentPasid = pasid;
     entry.recentSpace = space;
     entry.recentGuest = guest;
@@ -360,12 +392,12 @@ export class Translator {
       this.faults.page(request, out, entry, flags >>> FAULT_SHIFT, pasid);
       return true;
     }
-    const translating = request.addressType === AddressType.TranslationRequest;
+    const translating = request.addressType === ASKED;
     const rights = (privileged ? flags >>> SUPERVISOR_SHIFT : flags) & USER_RIGHTS;
     const missing = access & ~rights;
     // Only the adversarial cache insists on rights it has; others walk again before they fault.
     if (missing !== 0 && !this.#adversarial) return false;
-    if ((flags & CLEAN) !== 0 && (access & rights & Access.Write) !== 0) return false;
+    if ((flags & CLEAN) !== 0 && (access & rights & Write) !== 0) return false;
     if (missing !== 0 && !translating) {
       if (explain !== undefined) explainRule(explain, "IOTLB", "The cached translation does not allow the access", "AMD-Vi §2.4.3", "IO_PAGE_FAULT, no permission");
       this.faults.page(request, out, entry, WalkFault.Permission, pasid);
@@ -391,7 +423,7 @@ const insidePage = (low: number, high: number, bits: number): number => (bits < 
 const leafFlags = (high: number): number => ((high & HIGH_FORCE_COHERENT) !== 0 ? FORCE_COHERENT : 0) | ((high & HIGH_UNTRANSLATED_ONLY) !== 0 ? UNTRANSLATED_ONLY : 0);
 
 /** What the answer to a translation request may say: nothing of a page with U=1, no writing of one whose D is clear. */
-const translatedRights = (rights: Access, flags: number): Access => ((flags & UNTRANSLATED_ONLY) !== 0 ? 0 : (flags & CLEAN) !== 0 ? rights & ~Access.Write : rights);
+const translatedRights = (rights: Access, flags: number): Access => ((flags & UNTRANSLATED_ONLY) !== 0 ? 0 : (flags & CLEAN) !== 0 ? rights & ~Write : rights);
 
 /** The same after a walk: a device that did not ask to write must ask again before it does, or D would stay clear. */
-const shownTo = (access: Access, rights: Access, flags: number): Access => translatedRights(rights, (access & Access.Write) === 0 ? flags : flags & ~CLEAN);
+const shownTo = (access: Access, rights: Access, flags: number): Access => translatedRights(rights, (access & Write) === 0 ? flags : flags & ~CLEAN);

@@ -1,7 +1,7 @@
 import { Access, type CachePolicy } from "@iommu-lab/pci-bus";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { FAR, FLAGS, Iotlb, PAGE as FIRST_HOST_PAGE, SHIFT_SHIFT, UnboundedIotlb, type TranslationCache } from "../../src/hardware/iotlb.ts";
+import { Iotlb, IOTLB_ENTRY, UnboundedIotlb, type TranslationCache } from "../../src/hardware/iotlb.ts";
 import * as layouts from "../../src/layouts/index.ts";
 import { ALL_PAGES, DEVICE, DOMAIN, gcr3Fields, guestRig, hostRig, PASID, Rig } from "./rig.ts";
 
@@ -300,7 +300,7 @@ describe("the translation caches agree with a list", () => {
         // Software gives one address one size at a time.
         if (kept.some((other) => other.space === each.space && other.first < first + size && first < other.first + 2 ** other.bits)) continue;
         // Marks as of rights: other flags belong to the size.
-        const flags = (i + 1) | ((12 + each.bits) << SHIFT_SHIFT);
+        const flags = (i + 1) | ((12 + each.bits) << IOTLB_ENTRY.SHIFT_SHIFT);
         cache.insert(each.space, low(each.page), high(each.page), i, 0, flags);
         kept.push({ space: each.space, first, bits: each.bits, flags });
       } else {
@@ -315,7 +315,7 @@ describe("the translation caches agree with a list", () => {
       for (const within of [1, 2, 3]) {
         const expected = kept.find((other) => other.space === within && probe >= other.first && probe < other.first + 2 ** other.bits);
         const at = cache.lookup(within, low(probe), high(probe));
-        expect(at < 0 ? undefined : (cache.words[at + FLAGS] as number) & ~FAR).toBe(expected?.flags);
+        expect(at < 0 ? undefined : (cache.words[at + IOTLB_ENTRY.FLAGS] as number) & ~IOTLB_ENTRY.FAR).toBe(expected?.flags);
       }
   };
   // With so many ways as entries nothing is ever replaced.
@@ -328,9 +328,9 @@ describe("the translation caches agree with a list", () => {
   test("the unbounded one grows, and forgets address spaces that are gone", () => {
     let current = 1;
     const cache = new UnboundedIotlb((each) => each >= current);
-    for (current = 1; current < 5; current++) for (let i = 0; i < 2000; i++) cache.insert(current, i, 0, i + 1, 0, 12 << SHIFT_SHIFT);
+    for (current = 1; current < 5; current++) for (let i = 0; i < 2000; i++) cache.insert(current, i, 0, i + 1, 0, 12 << IOTLB_ENTRY.SHIFT_SHIFT);
     expect(cache.words.length).toBeLessThanOrEqual(8 * 4096);
-    expect([cache.lookup(1, 5, 0), cache.words[cache.lookup(4, 1999, 0) + FIRST_HOST_PAGE]]).toEqual([-1, 2000]);
+    expect([cache.lookup(1, 5, 0), cache.words[cache.lookup(4, 1999, 0) + IOTLB_ENTRY.PAGE]]).toEqual([-1, 2000]);
     expect(gcr3Fields(0).GCR3Low).toBe(0);
   });
 });

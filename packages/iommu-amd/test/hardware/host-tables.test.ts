@@ -1,6 +1,6 @@
 import { Access, AddressType, Completion } from "@iommu-lab/pci-bus";
 import { describe, expect, test } from "vitest";
-import { PDE_RESERVED, PTE_RESERVED, RIGHTS_SHIFT } from "../../src/hardware/host-walker.ts";
+import { HOST_HIGH } from "../../src/hardware/host-walker.ts";
 import * as layouts from "../../src/layouts/index.ts";
 import type { Rig} from "./rig.ts";
 import { DEVICE, DOMAIN, hostRig, RAM } from "./rig.ts";
@@ -14,10 +14,10 @@ const only = (value: object): object => Object.fromEntries(Object.entries(value)
 describe("the hand masks of host entries", () => {
   test("agree with the layouts, but for the rights", () => {
     expect([layouts.HOST_PDE.reserved, layouts.HOST_PTE.reserved]).toEqual([
-      [0, PDE_RESERVED],
-      [0, PTE_RESERVED],
+      [0, HOST_HIGH.PDE_RESERVED],
+      [0, HOST_HIGH.PTE_RESERVED],
     ]);
-    expect([layouts.HOST_PTE.fields.IR.lsb - 32, layouts.HOST_PTE.fields.IW.lsb - 32]).toEqual([RIGHTS_SHIFT, RIGHTS_SHIFT + 1]);
+    expect([layouts.HOST_PTE.fields.IR.lsb - 32, layouts.HOST_PTE.fields.IW.lsb - 32]).toEqual([HOST_HIGH.RIGHTS_SHIFT, HOST_HIGH.RIGHTS_SHIFT + 1]);
   });
 });
 
@@ -229,7 +229,7 @@ describe("entries that are not as they must be (AMD-Vi §2.5.3)", () => {
       }
       rig.flip(at, bit);
     }
-    expect(found).toEqual(reserved(place === 3 ? PTE_RESERVED : PDE_RESERVED));
+    expect(found).toEqual(reserved(place === 3 ? HOST_HIGH.PTE_RESERVED : HOST_HIGH.PDE_RESERVED));
   });
 
   test("reserved bits come before rights, rights before the level", () => {

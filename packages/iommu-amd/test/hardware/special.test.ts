@@ -1,7 +1,8 @@
-import { Access, AddressType, Completion, NO_PASID } from "@iommu-lab/pci-bus";
+import { Access, AddressType, Completion, NO_PASID, type ExplanationStep } from "@iommu-lab/pci-bus";
 import { describe, expect, test } from "vitest";
+import type { ReverseMap } from "../../src/hardware/index.ts";
 import * as layouts from "../../src/layouts/index.ts";
-import { DEVICE, DOMAIN, gcr3Fields, hostRig, Rig, RAM, STORE } from "./rig.ts";
+import { DEVICE, DOMAIN, gcr3Fields, guestRig, hostRig, PASID, Rig, RAM, STORE, type RigOptions } from "./rig.ts";
 
 const { Read, Write } = Access;
 const { TranslationRequest, Translated, Untranslated } = AddressType;
@@ -214,6 +215,58 @@ describe("SNP (EFR.SNPSup)", () => {
     expect(rig.translate(PAGE).fault).toBe(1);
     expect(rig.events()).toMatchObject([{ name: "ILLEGAL_DEV_TABLE_ENTRY" }]);
     expect(snp(fields, 0).translate(PAGE).fault).toBe(0);
+  });
+  test("so is a guest's table without a host table; TV=0 blocks as ever", () => {
+    const changes = { efr: { SNPSup: 1 }, policy: { snp: true } } as const;
+    const rig = guestRig(changes);
+    rig.mapGuest(rig.guest, PAGE, HOST);
+    expect([rig.translate(PAGE, { pasid: PASID }).fault, rig.events()]).toMatchObject([1, [{ name: "ILLEGAL_DEV_TABLE_ENTRY", GN: 1 }]]);
+    expect([snp({ TV: 0 }).translate(PAGE).fault, guestRig({ ...changes, nested: true }).translate(PAGE, { pasid: PASID }).fault]).toEqual([2, 2]);
+  });
+  describe("the RMP (AMD-Vi §2.5.13, §2.5.14)", () => {
+    const asked: [page: number, write: boolean][] = [];
+    const owned = (verdict: "allowed" | "denied" | "unreadable", options: RigOptions & { readonly device?: Readonly<Record<string, number>> } = {}): ReturnType<typeof hostRig> => {
+      asked.length = 0;
+      const rmp: ReverseMap = (page, write) => {
+        asked.push([page, write]);
+        return verdict;
+      };
+      const rig = hostRig({ efr: { SNPSup: 1 }, ...options, policy: { snp: true, rmp } });
+      rig.mapHost(rig.table, 0x12_3400, HOST, { steps: [4, 3, 2] });
+      return rig;
+    };
+    test.each(["none", "realistic", "adversarial"] as const)("is asked of every access, hits of the %s cache too, with the page and whether it is written", (caches) => {
+      const rig = owned("allowed", { caches });
+      expect([rig.translate(PAGE), rig.translate(PAGE, { access: Write }), rig.translate(PAGE)]).toMatchObject([{ fault: 0, page: 0x2_0056, pageShift: 12 }, { fault: 0, pageShift: 12 }, { fault: 0, pageShift: 12 }]);
+      expect(asked).toEqual([[0x2_0056, false], [0x2_0056, true], [0x2_0056, false]]);
+    });
+    test("a page of somebody else: RMP_PAGE_FAULT with the address asked for", () => {
+      const rig = owned("denied");
+      expect(rig.translate(PAGE, { access: Write })).toMatchObject({ fault: 13, recorded: true, page: 0, permissions: 0, completion: Completion.CompleterAbort });
+      expect(rig.events()).toEqual([{ name: "RMP_PAGE_FAULT", DeviceID: DEVICE, Flags: 0x20, AddressLow: (PAGE * 4096) % 2 ** 32, AddressHigh: 1 }]);
+      expect(targetAbort(rig)).toBe(true);
+    });
+    test("an entry of it that cannot be read: RMP_HARDWARE_ERROR with the page", () => {
+      const rig = owned("unreadable");
+      expect(rig.translate(PAGE)).toMatchObject({ fault: 14, completion: Completion.CompleterAbort });
+      expect(rig.events()).toEqual([{ name: "RMP_HARDWARE_ERROR", DeviceID: DEVICE, AddressLow: 0x2_0056 * 4096 }]);
+    });
+    test("a translation request hears of no rights, and pretranslated requests are judged as well", () => {
+      const rig = owned("denied", { device: { I: 1 } });
+      expect([rig.translate(PAGE, { type: TranslationRequest }), rig.translate(PAGE, { type: Translated })]).toMatchObject([{ fault: 0, permissions: 0, completion: Completion.Successful }, { fault: 13 }]);
+      expect(asked).toEqual([[0x2_0056, false], [PAGE, false]]);
+    });
+    test("nobody asks it after a fault, with IommuEn=0, or without SNP", () => {
+      const rig = owned("denied");
+      expect(rig.translate(0).fault).toBe(2);
+      rig.control({ IommuEn: 0 });
+      expect([rig.translate(PAGE).fault, owned("denied", { efr: { SNPSup: 0 } }).translate(PAGE).fault, asked]).toEqual([0, 0, []]);
+    });
+    test("an explanation says what it said", () => {
+      const steps: ExplanationStep[] = [];
+      owned("denied").translate(PAGE, { explain: steps });
+      expect(steps.at(-1)).toMatchObject({ structure: "reverse map table", outcome: "denied" });
+    });
   });
   test.each([
     [STORE / 4096, STORE / 4096, true],

@@ -33,6 +33,9 @@ export class AddressSpaceIds {
   /** The domain asked for last: invalidations come in runs. */
   #lastDomain = -1;
   #last: Domain | undefined;
+  /** The domain that `onlyIdOf` was asked for last, and what it said: valid until numbers are given or forgotten. */
+  #onlyDomain = -1;
+  #onlyId = 0;
   /** Numbers in use, for caches that keep no table in the tag. */
   readonly #current = new Set<number>();
   readonly #byTable: boolean;
@@ -61,6 +64,7 @@ export class AddressSpaceIds {
     }
     for (let i = 0; i < tagged.count; i++) if (!this.#byTable || tagged.tables[i] === table) return tagged.ids[i] as number; // i is below the count
     const id = this.#next++;
+    this.#onlyDomain = -1;
     tagged.tables[tagged.count] = table;
     tagged.ids[tagged.count++] = id;
     if (!this.#byTable) this.#current.add(id);
@@ -78,9 +82,15 @@ export class AddressSpaceIds {
     return known === undefined ? undefined : this.#taggedOf(known, tag);
   }
 
+  /** The number under which everything of a domain is cached, when there is only one and it is its second stage's; 0 otherwise. */
+  onlyIdOf(domain: number): number {
+    return domain === this.#onlyDomain ? this.#onlyId : this.#findOnly(domain);
+  }
+
   invalidateAll(): void {
     this.#generation++;
     this.#current.clear();
+    this.#onlyDomain = -1;
     this.#newEpoch();
   }
 
@@ -113,6 +123,14 @@ export class AddressSpaceIds {
     this.#changes.count++;
   }
 
+  #findOnly(domain: number): number {
+    const known = this.#domainOf(domain);
+    const tagged = known === undefined ? undefined : this.#taggedOf(known, NO_TAG);
+    this.#onlyDomain = domain;
+    this.#onlyId = known?.pasids.size === 0 && tagged?.count === 1 ? (tagged.ids[0] as number) : 0; // the count
+    return this.#onlyId;
+  }
+
   #domainOf(domain: number): Domain | undefined {
     if (domain === this.#lastDomain) return this.#last;
     this.#lastDomain = domain;
@@ -134,6 +152,7 @@ export class AddressSpaceIds {
 
   /** Those of PASIDs go, since PASIDs come and go; those of the second stage stay to be filled again. */
   #forget(domain: Domain, tag: number): void {
+    this.#onlyDomain = -1;
     const tagged = this.#taggedOf(domain, tag);
     if (tagged === undefined) return;
     if (!this.#byTable) for (let i = 0; i < tagged.count; i++) this.#current.delete(tagged.ids[i] as number); // i is below the count

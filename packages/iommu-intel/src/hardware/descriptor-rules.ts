@@ -33,16 +33,13 @@ export class DescriptorRules {
     if (!ecap.PRS) this.#types[DescriptorType.PageGroupResponse] = 0;
   }
 
-  /** @param words the queue's words; @param at the descriptor's first; @param wide 256 bits */
-  check(words: Uint32Array, at: number, wide: boolean): number {
-    const first = (words[at] as number) | 0; // the caller has found the descriptor in memory
-    const type = (first & 15) | ((first >>> 5) & 0x70);
+  /** The first 128 bits of a descriptor, in four words that are int32. @param type {bits 11:9, bits 3:0} of the first */
+  check(type: number, w0: number, w1: number, w2: number, w3: number): number {
     if (this.#types[type] === 0) return QueueError.Type;
     const rule = 4 * type;
-    if (((first & (RESERVED[rule] as number)) | ((words[at + 1] as number) & (RESERVED[rule + 1] as number)) | ((words[at + 2] as number) & (RESERVED[rule + 2] as number)) | ((words[at + 3] as number) & (RESERVED[rule + 3] as number))) !== 0) return QueueError.Reserved;
-    if (wide) for (let i = 4; i < 8; i++) if (words[at + i] !== 0) return QueueError.Reserved;
-    const granularity = (first >>> 4) & 3;
-    const wrong = type === DescriptorType.Iotlb ? granularity === 0 || (granularity === 3 && ((words[at + 2] as number) & 63) > this.#largestMask) : this.#isWrong(type, first, granularity);
+    if (((w0 & (RESERVED[rule] as number)) | (w1 & (RESERVED[rule + 1] as number)) | (w2 & (RESERVED[rule + 2] as number)) | (w3 & (RESERVED[rule + 3] as number))) !== 0) return QueueError.Reserved;
+    const granularity = (w0 >>> 4) & 3;
+    const wrong = type === DescriptorType.Iotlb ? granularity === 0 || (granularity === 3 && (w2 & 63) > this.#largestMask) : this.#isWrong(type, w0, granularity);
     return wrong ? QueueError.Reserved : QueueError.None;
   }
 

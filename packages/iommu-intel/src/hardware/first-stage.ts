@@ -3,10 +3,13 @@ import { FIRST_STAGE_ENTRY } from "../layouts/index.ts";
 import type { VtdCapabilities } from "./capabilities.ts";
 import { explainStructure } from "./explain.ts";
 import type { PagingStructureCache } from "./paging-structure-cache.ts";
-import { indexAt, INTERRUPT_FIRST_PAGE, INTERRUPT_LAST_PAGE, reservedAbove, type SecondStage, type SecondStageWalker } from "./second-stage.ts";
+import { indexAt, INTERRUPT_PAGES, reservedAbove, type SecondStage, type SecondStageWalker } from "./second-stage.ts";
 import { FROM_8_TIB, highOf, highPageIn, lowPageIn, pageIn, numberOf, type TableMemory } from "./table-memory.ts";
 import { SECOND_STAGE_REASON, WalkFault } from "./walk-fault.ts";
 
+// The module's own: an imported constant is looked up at every use, which hits and walks feel.
+const { Execute, Read, Write } = Access;
+const { FIRST: INTERRUPT_FIRST_PAGE, LAST: INTERRUPT_LAST_PAGE } = INTERRUPT_PAGES;
 const PRESENT = 1;
 const WRITABLE = 1 << 1;
 const USER = 1 << 2;
@@ -191,7 +194,7 @@ export class FirstStageWalker {
     } else {
       const above = highOf(stage.firstStageTable);
       if (nested) {
-        if (second.exceeds(table, above, secondLevels) || !second.walkPlain(stage, table, above, Access.Read, false)) return false;
+        if (second.exceeds(table, above, secondLevels) || !second.walkPlain(stage, table, above, Read, false)) return false;
         table = second.page;
       } else if (above !== 0 || table < 0) return false;
     }
@@ -214,7 +217,7 @@ export class FirstStageWalker {
       table = lowPageIn(entry, above);
       if (nested) {
         const far = highPageIn(above);
-        if (second.exceeds(table, far, secondLevels) || !second.walkPlain(stage, table, far, Access.Read, false)) return false;
+        if (second.exceeds(table, far, secondLevels) || !second.walkPlain(stage, table, far, Read, false)) return false;
         table = second.page;
       }
       if (space !== 0 && level <= structures.keptLevels) structures.insert(space, low, high, level, table, gathered | executable);
@@ -222,12 +225,12 @@ export class FirstStageWalker {
   }
 
   #finishPlain(stage: Readonly<FirstStage>, entry: number, page: number, far: number, gathered: number, executable: number, access: Access, privileged: boolean, flag: boolean): boolean {
-    const execute = executable !== 0 ? Access.Execute : 0;
-    const write = (gathered & WRITABLE) !== 0 ? Access.Write : 0;
-    let user = (gathered & USER) !== 0 ? Access.Read | write | execute : 0;
-    let supervisor = Access.Read | (stage.writeProtect ? write : Access.Write) | execute;
+    const execute = executable !== 0 ? Execute : 0;
+    const write = (gathered & WRITABLE) !== 0 ? Write : 0;
+    let user = (gathered & USER) !== 0 ? Read | write | execute : 0;
+    let supervisor = Read | (stage.writeProtect ? write : Write) | execute;
     const rights = privileged ? supervisor : user;
-    const writes = flag && (rights & Access.Write) !== 0;
+    const writes = flag && (rights & Write) !== 0;
     if (rights === 0 || (access & ~rights) !== 0 || (writes && (entry & DIRTY) === 0)) return false;
     let clean = !writes && (entry & DIRTY) === 0;
     let end = page;
@@ -235,7 +238,7 @@ export class FirstStageWalker {
     if (stage.nested) {
       const second = this.#second;
       if (second.exceeds(page, far, stage.secondStageLevels) || !second.walkPlain(stage, page, far, throughSecond(access), writes)) return false;
-      const both = second.rights | Access.Execute;
+      const both = second.rights | Execute;
       user &= both;
       supervisor &= both;
       clean ||= !writes && second.clean;
@@ -263,7 +266,7 @@ export class FirstStageWalker {
   #locate(stage: Readonly<FirstStage>, top: boolean, explain?: ExplanationSink): number {
     const second = this.#second;
     if (second.exceeds(this.#guestLow, this.#guestHigh, stage.secondStageLevels)) return 0x74;
-    const fault = second.walk(stage, this.#guestLow, this.#guestHigh, Access.Read, false, explain);
+    const fault = second.walk(stage, this.#guestLow, this.#guestHigh, Read, false, explain);
     if (fault === WalkFault.NoRead) return top ? 0x75 : 0x76;
     if (fault !== WalkFault.None) return SECOND_STAGE_REASON[fault] as number;
     this.#hostTable = second.page;
@@ -275,29 +278,30 @@ export class FirstStageWalker {
     if (stage.nested) {
       if (!this.#guestKnown) return NEEDS_GUEST_TABLE;
       const second = this.#second;
-      const fault = second.walk(stage, this.#guestLow, this.#guestHigh, Access.Read | Access.Write, true, explain);
+      const fault = second.walk(stage, this.#guestLow, this.#guestHigh, Read | Write, true, explain);
       if (fault !== WalkFault.None) return fault === WalkFault.NoWrite ? 0x77 : (SECOND_STAGE_REASON[fault] as number);
     }
     if (!stage.firstStageSnoops) return 0x90;
+    if (this.#memory.canUpdate?.(this.#hostTable) === false) return 0x91;
     this.#memory.write32(this.#hostTable * 4096 + 8 * index, value);
     return 0;
   }
 
   #finish(stage: Readonly<FirstStage>, first: number, gathered: number, executable: boolean, index: number, access: Access, privileged: boolean, flag: boolean, explain?: ExplanationSink): number {
-    const execute = executable ? Access.Execute : 0;
-    const write = (gathered & WRITABLE) !== 0 ? Access.Write : 0;
-    this.userRights = (gathered & USER) !== 0 ? Access.Read | write | execute : 0;
-    this.supervisorRights = Access.Read | (stage.writeProtect ? write : Access.Write) | execute;
+    const execute = executable ? Execute : 0;
+    const write = (gathered & WRITABLE) !== 0 ? Write : 0;
+    this.userRights = (gathered & USER) !== 0 ? Read | write | execute : 0;
+    this.supervisorRights = Read | (stage.writeProtect ? write : Write) | execute;
     this.leaf = first;
     this.secondLeaf = 0;
     if (!privileged && (gathered & USER) === 0 && access !== 0) return 0x81;
     const rights = privileged ? this.supervisorRights : this.userRights;
-    if ((access & ~rights & Access.Execute) !== 0) return 0x82;
-    if ((access & ~rights & Access.Write) !== 0) return 0x85;
+    if ((access & ~rights & Execute) !== 0) return 0x82;
+    if ((access & ~rights & Write) !== 0) return 0x85;
     let fault = stage.nested ? this.#nest(stage, access, false, explain) : this.#checkInterruptOutput && this.page >= INTERRUPT_FIRST_PAGE && this.page <= INTERRUPT_LAST_PAGE ? 0x87 : 0;
     if (fault !== 0) return fault;
     const finalClean = stage.nested && this.#second.clean;
-    const writes = flag && ((privileged ? this.supervisorRights : this.userRights) & Access.Write) !== 0;
+    const writes = flag && ((privileged ? this.supervisorRights : this.userRights) & Write) !== 0;
     const wanted = first | ACCESSED | (stage.extendedAccessed ? EXTENDED_ACCESSED : 0) | (writes ? DIRTY : 0);
     if (wanted !== first) {
       const page = this.page;
@@ -316,7 +320,7 @@ export class FirstStageWalker {
     if (second.exceeds(this.#endLow, this.#endHigh, stage.secondStageLevels)) return 0x84;
     const fault = second.walk(stage, this.#endLow, this.#endHigh, throughSecond(access), writes, explain);
     if (fault !== WalkFault.None) return SECOND_STAGE_REASON[fault] as number;
-    const rights = second.rights | Access.Execute;
+    const rights = second.rights | Execute;
     this.userRights &= rights;
     this.supervisorRights &= rights;
     this.page = second.page;
@@ -327,7 +331,7 @@ export class FirstStageWalker {
 }
 
 /** What an access needs of the second stage: an instruction fetch reads. VT-d §3.8. */
-const throughSecond = (access: Access): Access => (access & (Access.Read | Access.Write)) | ((access & Access.Execute) !== 0 ? Access.Read : 0);
+const throughSecond = (access: Access): Access => (access & (Read | Write)) | ((access & Execute) !== 0 ? Read : 0);
 
 const explainEntry = (explain: ExplanationSink, level: number, address: number, words: Uint32Array, at: number, fault: number, isPage: boolean): void => {
   explainStructure(explain, FIRST_STAGE_ENTRY, `first-stage entry, level ${level}`, address, words, at, RULES[fault] ?? "", "VT-d §3.6.1, §9.7", fault === 0 ? (isPage ? "page" : "next level") : `fault ${fault.toString(16)}h`);

@@ -57,6 +57,9 @@ export class InvalidationQueue {
   /** Descriptors done. */
   descriptors = 0;
   readonly #ports: QueuePorts;
+  readonly #registers: UnitRegisters;
+  readonly #memory: TableMemory;
+  readonly #invalidation: Invalidation;
   readonly #rules: DescriptorRules;
   #running = false;
   /** `process` was called since the queue was last looked at. */
@@ -74,6 +77,9 @@ export class InvalidationQueue {
 
   constructor(ports: QueuePorts) {
     this.#ports = ports;
+    this.#registers = ports.registers;
+    this.#memory = ports.memory;
+    this.#invalidation = ports.invalidation;
     this.#rules = new DescriptorRules(ports.capabilities);
   }
 
@@ -91,7 +97,7 @@ export class InvalidationQueue {
 
   /** An unexpected or malformed completion arrived from a function: ICE, and the queue goes on. VT-d §6.5.2.10. */
   completionError(source: number): void {
-    this.#ports.registers.set("IQERCD_REG", "ICESID", source);
+    this.#registers.set("IQERCD_REG", "ICESID", source);
     this.#ports.faults.raise("ICE");
   }
 
@@ -103,78 +109,80 @@ export class InvalidationQueue {
     // Once the queue is empty, only what calls this again can have put something into it.
     while (this.#again) {
       this.#again = false;
-      if (!this.#isReady() || !this.#processTo(this.#ports.registers.stored(IQT_REG.offset) & TAIL)) break;
+      if (!this.#isReady() || !this.#processTo(this.#registers.stored(IQT_REG.offset) & TAIL)) break;
     }
     this.#running = false;
     if (this.#silent !== undefined) this.#timedOut(this.#silent);
   }
 
   #isReady(): boolean {
-    const { registers } = this.#ports;
+    const registers = this.#registers;
     return (registers.stored(GSTS_REG.offset) & QUEUE_ON) !== 0 && (registers.stored(FSTS_REG.offset) & STOPPED) === 0 && !this.#fenced;
   }
 
   /** Does what is before a tail; false when it stopped. */
   #processTo(tail: number): boolean {
     if (tail === this.#head) return true;
-    const { registers } = this.#ports;
+    const registers = this.#registers;
     const address = registers.stored(IQA_REG.offset);
     const wide = (address & WIDE) !== 0;
     const size = 4096 << (address & SIZE);
-    const wrong = this.#checkQueue(tail, size, wide, this.#ports.mode() !== TranslationTableMode.Legacy);
-    if (wrong === QueueError.None) return this.#run(this.#ports.memory, pageIn(address, registers.stored(IQA_REG.offset + 4)), tail, size, wide);
+    const wrong = this.#checkQueue(tail, size, wide, this.#ports.mode());
+    if (wrong === QueueError.None) return this.#run(pageIn(address, registers.stored(IQA_REG.offset + 4)), tail, size, wide);
     this.#error(wrong);
     return false;
   }
 
   /** VT-d §6.5.2, §11.4.9.9: translation table mode and width, then tail. */
-  #checkQueue(tail: number, size: number, wide: boolean, scalable: boolean): number {
-    const { ecap } = this.#ports.capabilities;
-    const mode = this.#ports.mode();
-    if (mode === TranslationTableMode.Reserved || (mode === TranslationTableMode.Scalable && !ecap.SMTS) || (mode === TranslationTableMode.Abort && !ecap.ADMS)) return QueueError.Mode;
-    if (scalable && !wide) return QueueError.Width;
+  #checkQueue(tail: number, size: number, wide: boolean, mode: number): number {
+    if (mode !== TranslationTableMode.Legacy) {
+      const { ecap } = this.#ports.capabilities;
+      if (mode === TranslationTableMode.Reserved || !(mode === TranslationTableMode.Scalable ? ecap.SMTS : ecap.ADMS)) return QueueError.Mode;
+      if (!wide) return QueueError.Width;
+    }
     if (wide && tail % 32 !== 0) return QueueError.Alignment;
     return tail >= size ? QueueError.Tail : QueueError.None;
   }
 
   /** Descriptors from the head to the tail; false when it stopped before. The queue's registers cannot change meanwhile but by descriptors. */
-  #run(memory: TableMemory, base: number, tail: number, size: number, wide: boolean): boolean {
+  #run(base: number, tail: number, size: number, wide: boolean): boolean {
+    const memory = this.#memory;
     const step = wide ? 32 : 16;
     let head = this.#head;
     let going = true;
     while (going && head !== tail) {
       const page = base + (head >>> 12);
       const words = memory.wordsOf(page);
-      const at = words === undefined ? 0 : memory.wordOf(page) + ((head & 0xfff) >>> 2);
-      const wrong = words === undefined ? QueueError.Fetch : this.#rules.check(words, at, wide);
-      if (words === undefined || wrong !== QueueError.None) {
-        this.#moveHead(head);
-        this.#error(wrong);
-        return false;
-      }
+      if (words === undefined) return this.#stop(head, QueueError.Fetch);
+      const at = memory.wordOf(page) + ((head & 0xfff) >>> 2);
+      const w0 = (words[at] as number) | 0; // a descriptor never crosses a page
+      const w1 = (words[at + 1] as number) | 0;
+      const w2 = (words[at + 2] as number) | 0;
+      const w3 = (words[at + 3] as number) | 0;
+      const type = (w0 & 15) | ((w0 >>> 5) & 0x70);
+      const wrong = this.#rules.check(type, w0, w1, w2, w3);
+      if (wrong !== QueueError.None) return this.#stop(head, wrong);
+      if (wide && ((words[at + 4] as number) | (words[at + 5] as number) | (words[at + 6] as number) | (words[at + 7] as number)) !== 0) return this.#stop(head, QueueError.Reserved);
       head = (head + step) & (size - 1); // a power of two
       this.descriptors++;
-      going = this.#execute(words, at, head);
+      // Most invalidate the IOTLB: the other ones are out of their way. The page number is in bits 63:12 of the second quad.
+      if (type === DescriptorType.Iotlb) this.#invalidation.iotlb((w0 >>> 4) & 3, w0 >>> 16, (w2 >>> 12) | (w3 << 20), w3 >>> 12, w2 & 63, (w2 & 64) !== 0);
+      else going = this.#executeOther(type, w0, w1, w2, w3, head);
     }
     this.#moveHead(head);
     return going;
   }
 
-  /** Does one descriptor; false when no further one may be fetched now. Most invalidate the IOTLB: the other ones are out of their way. @param next the head after it */
-  #execute(words: Uint32Array, at: number, next: number): boolean {
-    const w0 = (words[at] as number) | 0; // the descriptor was checked
-    const w1 = (words[at + 1] as number) | 0;
-    const w2 = (words[at + 2] as number) | 0;
-    const w3 = (words[at + 3] as number) | 0;
-    const type = (w0 & 15) | ((w0 >>> 5) & 0x70);
-    if (type !== DescriptorType.Iotlb) return this.#executeOther(type, w0, w1, w2, w3, next);
-    // Page number of an address field: bits 63:12 of the second quad.
-    this.#ports.invalidation.iotlb((w0 >>> 4) & 3, w0 >>> 16, (w2 >>> 12) | (w3 << 20), w3 >>> 12, w2 & 63, (w2 & 64) !== 0);
-    return true;
+  /** An error at the descriptor at `head`. */
+  #stop(head: number, code: number): false {
+    this.#moveHead(head);
+    this.#error(code);
+    return false;
   }
 
+  /** Does a descriptor of another type; false when no further one may be fetched now. @param next the head after it */
   #executeOther(type: number, w0: number, w1: number, w2: number, w3: number, next: number): boolean {
-    const { invalidation } = this.#ports;
+    const invalidation = this.#invalidation;
     const low = (w2 >>> 12) | (w3 << 20);
     const high = w3 >>> 12;
     switch (type) {
@@ -238,7 +246,7 @@ export class InvalidationQueue {
   /** ITE: waits are aborted, what is outstanding is dropped, and nothing is fetched until software clears it. VT-d §6.5.2.10. */
   #timedOut(source: number): void {
     this.#drop();
-    this.#ports.registers.set("IQERCD_REG", "ITESID", source);
+    this.#registers.set("IQERCD_REG", "ITESID", source);
     this.#ports.faults.raise("ITE");
   }
 
@@ -262,16 +270,16 @@ export class InvalidationQueue {
 
   /** Status write, then the event. While IWC is set, no further event comes. VT-d §6.5.2.8, §11.4.9.4. */
   #complete(flags: number, data: number, low: number, high: number): void {
-    const { registers, memory, completion } = this.#ports;
+    const registers = this.#registers;
     // Model: a status write to where no memory is goes nowhere.
-    if ((flags & STATUS_WRITE) !== 0) memory.write32(numberOf(low, high), data >>> 0);
+    if ((flags & STATUS_WRITE) !== 0) this.#memory.write32(numberOf(low, high), data >>> 0);
     if ((flags & INTERRUPT) === 0 || registers.get("ICS_REG", "IWC") === 1) return;
     registers.set("ICS_REG", "IWC", 1);
-    completion.raise();
+    this.#ports.completion.raise();
   }
 
   #error(code: number): void {
-    this.#ports.registers.set("IQERCD_REG", "IQEI", code);
+    this.#registers.set("IQERCD_REG", "IQEI", code);
     this.#ports.faults.raise("IQE");
   }
 
@@ -285,7 +293,7 @@ export class InvalidationQueue {
 
   #moveHead(to: number): void {
     this.#head = to;
-    this.#ports.registers.store(IQH_REG.offset, to);
+    this.#registers.store(IQH_REG.offset, to);
   }
 }
 

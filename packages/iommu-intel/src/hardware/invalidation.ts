@@ -37,12 +37,17 @@ export class Invalidation {
   /** IOTLB and paging-structure caches. First-stage translations of a domain do not survive a page-selective one. VT-d §6.5.2.3. */
   iotlb(granularity: number, domain: number, low: number, high: number, mask: number, leafOnly: boolean): void {
     const { spaces } = this.#translator;
-    if (granularity === Granularity.Global) spaces.invalidateAll();
-    else if (granularity === Granularity.Domain) spaces.invalidateDomain(domain);
-    else {
+    if (granularity === Granularity.Selective) {
+      // Most are of one page, of a domain that has one table and no PASIDs.
+      const space = mask === 0 ? spaces.onlyIdOf(domain) : 0;
+      if (space !== 0) {
+        this.#translator.invalidatePage(space, low, high, leafOnly);
+        return;
+      }
       this.#translator.invalidatePages(domain, NO_TAG, low, high, mask, leafOnly);
       spaces.invalidatePasidsOf(domain);
-    }
+    } else if (granularity === Granularity.Global) spaces.invalidateAll();
+    else spaces.invalidateDomain(domain);
   }
 
   /** PASID-cache: 0 a domain, 1 a PASID of a domain, 3 all. An entry cached as not present (caching mode) has no domain yet. VT-d §6.5.2.2. */

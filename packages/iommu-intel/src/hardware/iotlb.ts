@@ -3,24 +3,27 @@ const ENTRY_WORDS = 8;
 const TAG_LOW = 0;
 const TAG_HIGH = 1;
 const SPACE = 2;
-export const PAGE = 3;
-export const FLAGS = 4;
-export const PAGE_HIGH = 5;
 
-/** Fields of the flags word. */
-export const USER_RIGHTS = 0b111;
-export const SUPERVISOR_SHIFT = 3;
-/** A write must set a dirty bit first. */
-export const CLEAN = 1 << 6;
-export const MEMORY_TYPE_SHIFT = 7;
-export const SNOOP = 1 << 10;
-/** The page number is no positive int32: its upper part counts. */
-export const FAR = 1 << 11;
-/** From `Access.Write` to `CLEAN`. */
-export const CLEAN_SHIFT = 5;
-export const SHIFT_SHIFT = 12;
-/** A fault reason, for entries that say "not present" (caching mode only). */
-export const FAULT_SHIFT = 24;
+/** How an entry is laid out, for those who read one: words, and fields of the flags word. */
+export const IOTLB_ENTRY = {
+  PAGE: 3,
+  FLAGS: 4,
+  PAGE_HIGH: 5,
+  USER_RIGHTS: 0b111,
+  SUPERVISOR_SHIFT: 3,
+  /** A write must set a dirty bit first. */
+  CLEAN: 1 << 6,
+  MEMORY_TYPE_SHIFT: 7,
+  SNOOP: 1 << 10,
+  /** The page number is no positive int32: its upper part counts. */
+  FAR: 1 << 11,
+  /** From `Access.Write` to `CLEAN`. */
+  CLEAN_SHIFT: 5,
+  SHIFT_SHIFT: 12,
+  /** A fault reason, for entries that say "not present" (caching mode only). */
+  FAULT_SHIFT: 24,
+} as const;
+const { PAGE, FLAGS, PAGE_HIGH, FAR } = IOTLB_ENTRY;
 
 /** What a cache of translations does; pages are given by the low 32 and the high 20 bits of the page number. */
 export interface TranslationCache {
@@ -104,8 +107,16 @@ export class Iotlb implements TranslationCache {
   }
 
   invalidatePages(space: number, low: number, high: number, mask: number): void {
-    if (mask !== 0) this.#invalidateRange(space, low, high, mask);
-    else for (let at = this.lookup(space, low, high); at >= 0; at = this.lookup(space, low, high)) this.words[at + SPACE] = 0;
+    if (mask !== 0) {
+      this.#invalidateRange(space, low, high, mask);
+      return;
+    }
+    // A large page that covers it may be there beside it.
+    for (;;) {
+      const at = this.lookup(space, low, high);
+      if (at < 0) return;
+      this.words[at + SPACE] = 0;
+    }
   }
 
   #invalidateRange(space: number, low: number, high: number, mask: number): void {

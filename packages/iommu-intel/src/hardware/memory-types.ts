@@ -92,8 +92,9 @@ const sameUnder = (page: number, base: number, mask: number): boolean => {
 const combine = (below: MemoryType, own: MemoryType): MemoryType => {
   if (own === MemoryType.WriteCombining) return MemoryType.WriteCombining;
   if (own === UNCACHEABLE || below === UNCACHEABLE) return UNCACHEABLE;
-  if (own === MemoryType.UncachedMinus) return below === MemoryType.WriteCombining ? MemoryType.WriteCombining : UNCACHEABLE;
+  // UC- gives way to write-combining, and on write-protected memory becomes that.
+  if (own === MemoryType.UncachedMinus) return below === MemoryType.WriteCombining || below === MemoryType.WriteProtected ? MemoryType.WriteCombining : UNCACHEABLE;
   if (own === MemoryType.WriteBack) return below;
-  if (below === MemoryType.WriteBack || below === own) return own;
-  return UNCACHEABLE;
+  // Write-through and write-protected pages are so on all memory that is cached.
+  return below === MemoryType.WriteCombining ? UNCACHEABLE : own;
 };

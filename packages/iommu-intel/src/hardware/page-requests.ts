@@ -32,7 +32,10 @@ export class PageRequests {
 
   receive(request: PageRequest): void {
     const { requester, pasid, page, access } = request;
-    if (!this.#capabilities.ecap.PRS || !this.#translator.enabled) {
+    const { mode, enabled } = this.#translator;
+    const { PRS, ADMS } = this.#capabilities.ecap;
+    // Abort-DMA mode tells nobody of what it refuses. VT-d §11.4.5.
+    if (!PRS || !enabled || (mode === TranslationTableMode.Abort && ADMS)) {
       this.#answer(request, PageResponseCode.ResponseFailure);
       return;
     }

@@ -18,8 +18,8 @@ const TRANSIENT = 1 << 30;
 const LAST_ADDRESS_BIT = 51;
 
 /** Page numbers of the interrupt address range, 0xfee0_0000 to 0xfeef_ffff. VT-d §3.14. */
-export const INTERRUPT_FIRST_PAGE = 0xf_ee00;
-export const INTERRUPT_LAST_PAGE = 0xf_eeff;
+export const INTERRUPT_PAGES = { FIRST: 0xf_ee00, LAST: 0xf_eeff } as const;
+const { FIRST: INTERRUPT_FIRST_PAGE, LAST: INTERRUPT_LAST_PAGE } = INTERRUPT_PAGES;
 
 /** How one second-stage table is walked: where it is and what its PASID entry allows. */
 export interface SecondStage {
@@ -125,8 +125,8 @@ export class SecondStageWalker {
         return this.#finish(stage, rights, table, index, access, flag);
       }
       if (keepFlags && (first & ACCESSED) === 0) {
-        if (!stage.secondStageSnoops) return WalkFault.NoSnoopForFlags;
-        memory.write32(table * 4096 + 8 * index, first | ACCESSED);
+        const denied = this.#writeFlags(stage, table, index, first | ACCESSED);
+        if (denied !== WalkFault.None) return denied;
       }
       table = pageIn(first, second);
       level--;
@@ -207,11 +207,19 @@ export class SecondStageWalker {
     const dirty = flag && (rights & WRITE) !== 0 ? DIRTY : 0;
     const wanted = first | ACCESSED | dirty;
     if (wanted !== first) {
-      if (!stage.secondStageSnoops) return WalkFault.NoSnoopForFlags;
-      this.#memory.write32(table * 4096 + 8 * index, wanted);
+      const denied = this.#writeFlags(stage, table, index, wanted);
+      if (denied !== WalkFault.None) return denied;
       this.leaf = wanted;
     }
     this.clean = (wanted & DIRTY) === 0;
+    return WalkFault.None;
+  }
+
+  /** Sets accessed and dirty bits in an entry by a locked update, which snoops. VT-d §3.7.2. */
+  #writeFlags(stage: Readonly<SecondStage>, table: number, index: number, value: number): number {
+    if (!stage.secondStageSnoops) return WalkFault.NoSnoopForFlags;
+    if (this.#memory.canUpdate?.(table) === false) return WalkFault.UpdateFailed;
+    this.#memory.write32(table * 4096 + 8 * index, value);
     return WalkFault.None;
   }
 }

@@ -20,6 +20,14 @@ const UNTRANSLATED_ONLY = 0;
 const WITH_DEVICE_TLB = 1;
 const PASS_THROUGH = 2;
 
+/** What becomes of RID_PASID. */
+export interface RidPasidRules {
+  /** It is the PASID of requests without one; otherwise that is 0. */
+  readonly honourRidPasid: boolean;
+  /** The reason when it lies beyond the PASID directory: 43h or 48h. */
+  readonly ridPasidFault: number;
+}
+
 /**
  * Finds what a request's source is bound to: root entry, context entry, and in scalable mode PASID directory and PASID table.
  * Outcomes are in `fault`, `silenced`; checks are made in the order of VT-d §7.1.3, Table 26. VT-d §3.4.
@@ -40,14 +48,17 @@ export class SourceLookup {
   readonly #capabilities: VtdCapabilities;
   readonly #rules: TableRules;
   readonly #honourRidPasid: boolean;
+  /** 43h: judged with the context entry; 48h: with a request that uses it. */
+  readonly #ridPasidFault: number;
   /** Faults may be cached: caching mode with the adversarial policy. */
   readonly #keepFaults: boolean;
 
-  constructor(memory: TableMemory, capabilities: VtdCapabilities, policy: CachePolicy, honourRidPasid: boolean, changes: Changes) {
+  constructor(memory: TableMemory, capabilities: VtdCapabilities, policy: CachePolicy, ridPasid: RidPasidRules, changes: Changes) {
     this.#memory = memory;
     this.#capabilities = capabilities;
-    this.#honourRidPasid = honourRidPasid;
-    this.#rules = tableRules(capabilities, honourRidPasid);
+    this.#honourRidPasid = ridPasid.honourRidPasid;
+    this.#ridPasidFault = ridPasid.ridPasidFault;
+    this.#rules = tableRules(capabilities, ridPasid.honourRidPasid);
     this.#keepFaults = policy === "adversarial" && capabilities.cap.CM === 1;
     this.bindings = new BindingCache(policy, changes);
     this.contexts = new ScalableContextCache(policy, changes);
@@ -240,7 +251,7 @@ export class SourceLookup {
     context.pasids = 2 ** (((w0 >>> 9) & 7) + 13);
     const w2 = words[at + 2] as number;
     context.ridPasid = this.#honourRidPasid ? w2 & 0xf_ffff : 0;
-    if (context.ridPasid >= context.pasids) return 0x43;
+    if (context.ridPasid >= context.pasids && this.#ridPasidFault === 0x43) return 0x43;
     context.deviceTlb = (w0 & 4) !== 0;
     context.pasidEnabled = (w0 & 8) !== 0;
     context.pageRequests = (w0 & 16) !== 0;
@@ -251,7 +262,7 @@ export class SourceLookup {
 
   #refusedByContext(context: ScalableContext, pasid: number, addressType: AddressType): number {
     if (addressType !== AddressType.Untranslated && !context.deviceTlb) return 0x44;
-    if (pasid === NO_PASID) return 0;
+    if (pasid === NO_PASID) return context.ridPasid >= context.pasids ? 0x48 : 0;
     if (!context.pasidEnabled) return 0x45;
     return pasid >= context.pasids ? 0x46 : 0;
   }
@@ -335,7 +346,7 @@ export class SourceLookup {
 /** `BindingKind` by PGTT; 0 for reserved values. */
 const KINDS = Uint8Array.of(0, BindingKind.FirstStage, BindingKind.SecondStage, BindingKind.Nested, BindingKind.PassThrough, 0, 0, 0);
 
-const CONTEXT_RULES: Readonly<Record<number, string>> = { 0x44: "Translation and translated requests need DTE", 0x45: "Requests with PASID need PASIDE", 0x46: "The PASID is below 2^(PDTS+13)" };
+const CONTEXT_RULES: Readonly<Record<number, string>> = { 0x44: "Translation and translated requests need DTE", 0x45: "Requests with PASID need PASIDE", 0x46: "The PASID is below 2^(PDTS+13)", 0x48: "RID_PASID is below 2^(PDTS+13)" };
 
 const explained = (explain: ExplanationSink | undefined, structure: string, address: number, fault: number): number => {
   explain?.step({ structure, address, rule: "A table is in memory", section: "VT-d §7.1.3", outcome: faultText(fault) });

@@ -7,6 +7,8 @@ export interface TableMemory {
   /** Index in those words of the first word of page `pfn`. */
   wordOf(pfn: Pfn<"HPA">): number;
   write32(at: Hpa, value: number): void;
+  /** False where memory is read but refuses to be changed, as write-protected shadow RAM does: locked updates of entries there fail. Without it no memory does. */
+  canUpdate?(pfn: Pfn<"HPA">): boolean;
 }
 
 /** Page number from the two words of a 64-bit entry, bits 51:12. Kept a small integer wherever it is one. */

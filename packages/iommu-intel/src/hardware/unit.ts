@@ -22,6 +22,11 @@ export interface VtdPolicy {
   readonly faultCollapse?: boolean;
   /** RID_PASID is obeyed though ECAP.RPS is clear. Default: as ECAP.RPS says. */
   readonly ridPasid?: boolean;
+  /**
+   * How a RID_PASID beyond the PASID directory faults. 43h, the default: as an invalid context entry, for every request of its
+   * source. 48h: as a fault of requests without PASID alone, which is how software that names the codes reads that one. VT-d §7.1.3.
+   */
+  readonly ridPasidFault?: 0x43 | 0x48;
   /** Interrupt-remapping faults are recorded. Default true. */
   readonly interruptFaults?: boolean;
   /** A translation that ends in the interrupt address range faults. Default true. VT-d §3.14. */
@@ -80,7 +85,11 @@ export class VtdUnit implements Iommu {
     this.#recordInterruptFaults = policy.interruptFaults ?? true;
     const file = new UnitRegisters(
       capabilities,
-      (name, words) => this.#written.get(name)?.(words),
+      (name, words) => {
+        // The one that is written all the time.
+        if (name === "IQT_REG") this.#queue.process();
+        else this.#written.get(name)?.(words);
+      },
       (name) => {
         if (name.startsWith("PERF")) this.#counters?.update();
       },
@@ -103,6 +112,7 @@ export class VtdUnit implements Iommu {
       caches,
       iotlb: options.iotlb ?? { sets: 64, ways: 4 },
       honourRidPasid: policy.ridPasid ?? ecap.RPS === 1,
+      ridPasidFault: policy.ridPasidFault ?? 0x43,
       checkInterruptOutput: policy.checkInterruptOutput ?? true,
       memoryTypes: this.#types,
       port: {
@@ -210,7 +220,6 @@ export class VtdUnit implements Iommu {
       ["PRS_REG", () => { this.#pageRequests.statusWritten(); }],
       ["PMEN_REG", () => { this.#protected.written(); }],
       ["MTRRDEF_REG", () => { this.#types?.written(); }],
-      ["IQT_REG", () => { this.#queue.process(); }],
       ["ECMD_REG", () => { runEnhancedCommand(file, this.#counters); }],
       ["VCMD_REG", () => { this.#virtualCommands?.run(); }],
     ]);

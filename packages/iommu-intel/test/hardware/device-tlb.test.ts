@@ -254,6 +254,16 @@ describe("page requests (VT-d §7.4)", () => {
     reserved.unit.pageRequest(request());
     expect(reserved.record()?.reason).toBe(0x30);
   });
+  test("in abort-DMA mode they fail, and nothing is recorded", () => {
+    const rig = pageRequests({ start: false });
+    rig.start(3);
+    rig.unit.pageRequest(request());
+    expect([rig.record(), rig.responses.map(({ response }) => response.code)]).toEqual([undefined, [PageResponseCode.ResponseFailure]]);
+    const without = pageRequests({ start: false, ecap: { ADMS: 0 } });
+    without.start(3);
+    without.unit.pageRequest(request());
+    expect(without.record()?.reason).toBe(0x30);
+  });
   test("without page requests, or with translation off, they fail at once", () => {
     const without = pageRequests({ ecap: { PRS: 0, PDS: 0 }, context: { PRE: 0 } });
     without.unit.pageRequest(request());

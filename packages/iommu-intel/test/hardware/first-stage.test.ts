@@ -159,6 +159,45 @@ describe("first-stage accessed and dirty bits (VT-d §3.6.2)", () => {
   });
 });
 
+describe("locked updates of entries that fail (VT-d §7.1.3, Table 26)", () => {
+  const PAGES = new Set(range(0x10, 0x20)); // where the rig's tables are
+  test("first stage 91h: only where a bit has to be set, at a table and at the leaf", () => {
+    const rig = firstStage({ writeProtected: PAGES });
+    const entries = rig.mapFirst(rig.first, PAGE, HOST);
+    expect([rig.fault(PAGE), rig.record()]).toMatchObject([0x91, { reason: 0x91, page: PAGE }]);
+    for (const entry of entries.slice(0, 3)) rig.flip(entry, 5);
+    expect(rig.fault(PAGE)).toBe(0x91);
+    rig.flip(entries[3] as number, 5);
+    expect([rig.fault(PAGE), rig.fault(PAGE, { access: Access.Write })]).toEqual([0, 0x91]);
+    rig.flip(entries[3] as number, 6);
+    expect(rig.fault(PAGE, { access: Access.Write })).toBe(0);
+  });
+  test("second stage 7dh: likewise, and never without SSADE", () => {
+    const rig = scalableRig({ writeProtected: PAGES, pasid: { SSADE: 1 } });
+    const entries = rig.mapSecond(rig.second, PAGE, HOST);
+    expect([rig.fault(PAGE), rig.record()]).toMatchObject([0x7d, { reason: 0x7d, page: PAGE }]);
+    for (const entry of entries.slice(0, 3)) rig.flip(entry, 8);
+    expect(rig.fault(PAGE)).toBe(0x7d);
+    rig.flip(entries[3] as number, 8);
+    expect([rig.fault(PAGE), rig.fault(PAGE, { access: Access.Write })]).toEqual([0, 0x7d]);
+    const plain = scalableRig({ writeProtected: PAGES });
+    plain.mapSecond(plain.second, PAGE, HOST);
+    expect(plain.fault(PAGE, { access: Access.Write })).toBe(0);
+  });
+  test("that walks do not snoop comes first: 7ch, 90h", () => {
+    const rig = scalableRig({ writeProtected: PAGES, pasid: { SSADE: 1, PWSNP: 0 } });
+    rig.mapSecond(rig.second, PAGE, HOST);
+    const first = firstStage({ writeProtected: PAGES, pasid: { PWSNP: 0 } });
+    first.mapFirst(first.first, PAGE, HOST);
+    expect([rig.fault(PAGE), first.fault(PAGE)]).toEqual([0x7c, 0x90]);
+  });
+  test("a translation request ends as Completer Abort", () => {
+    const rig = scalableRig({ writeProtected: PAGES, context: { DTE: 1 }, pasid: { SSADE: 1 } });
+    rig.mapSecond(rig.second, PAGE, HOST);
+    expect(rig.translate(PAGE, { type: AddressType.TranslationRequest })).toMatchObject({ fault: 0x7d, completion: Completion.CompleterAbort });
+  });
+});
+
 /** Guest-physical pages of the rig's tables and of PAGE's target are mapped one to one unless said. */
 const nested = (options: Parameters<typeof scalableRig>[0] = {}): ReturnType<typeof scalableRig> & { readonly entries: number[]; guest: (page: number, leaf?: Record<string, number>, host?: number) => number } => {
   const rig = scalableRig({ ...options, pasid: { PGTT: 3, SRE: 1, ...options.pasid } });

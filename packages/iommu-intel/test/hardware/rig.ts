@@ -2,7 +2,7 @@ import { SparseMemory } from "@iommu-lab/memory";
 import type { Field, Layout } from "@iommu-lab/memory/layout";
 import type { Register } from "@iommu-lab/memory/registers";
 import { Access, AddressType, NO_PASID, type CachePolicy, type Completion, type DeviceTlbInvalidation, type DownstreamPort, type ExplanationStep, type Interrupt, type InterruptSink, type MemoryType, type PageResponse, type Posting, type Translation } from "@iommu-lab/pci-bus";
-import { LEGACY, SCALABLE, VtdUnit, withCapabilities, type CapabilityChanges, type VtdCapabilities, type VtdPolicy } from "../../src/hardware/index.ts";
+import { LEGACY, SCALABLE, VtdUnit, withCapabilities, type CapabilityChanges, type VtdCapabilities, type VtdPolicy, type VtdUnitOptions } from "../../src/hardware/index.ts";
 import * as layouts from "../../src/layouts/index.ts";
 
 /** Where the rig puts things; all arbitrary. */
@@ -48,6 +48,15 @@ export interface FaultRecord {
 
 const memoryOf = (far: boolean): SparseMemory => new SparseMemory({ ranges: [{ start: 0, size: RAM }, ...(far ? FAR.map((start) => ({ start, size: FAR_BYTES })) : [])] });
 
+const protectedMemory = (memory: SparseMemory, pages: ReadonlySet<number>): VtdUnitOptions["memory"] => ({
+  wordsOf: (page) => memory.wordsOf(page),
+  wordOf: (page) => memory.wordOf(page),
+  write32: (at, value) => {
+    memory.write32(at, value);
+  },
+  canUpdate: (page) => !pages.has(page),
+});
+
 /** An answer that a caller has used before: no field is what any request gets, so that one left as it is shows. */
 const used = (): Translation => ({ page: -1, pageShift: -1, permissions: -1, global: true, memoryType: -1 as MemoryType, snoop: true, fault: -1, recorded: true, completion: -1 as Completion });
 
@@ -59,6 +68,8 @@ export interface RigOptions extends CapabilityChanges {
   readonly iotlb?: { readonly sets: number; readonly ways: number };
   /** RAM at FAR as well. */
   readonly far?: boolean;
+  /** The unit's updates of tables on these pages fail. */
+  readonly writeProtected?: ReadonlySet<number>;
   /** Device-TLB invalidations wait until `completeDeviceTlb`. */
   readonly holdDeviceTlb?: boolean;
 }
@@ -85,7 +96,7 @@ export class Rig {
     this.memory = memoryOf(far);
     this.capabilities = withCapabilities(base, options);
     this.unit = new VtdUnit({
-      memory: this.memory,
+      memory: options.writeProtected ? protectedMemory(this.memory, options.writeProtected) : this.memory,
       capabilities: this.capabilities,
       caches,
       ...(options.policy ? { policy: options.policy } : {}),

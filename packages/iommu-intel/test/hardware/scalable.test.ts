@@ -86,6 +86,18 @@ describe("scalable mode, context entry (VT-d §9.4)", () => {
     const wider = scalableRig({ context: { RID_PASID: 2 ** 13, PDTS: 1 } });
     expect(wider.fault(PAGE)).toBe(0x51);
   });
+  test("where it is a fault of its own, 48h, only requests without PASID have it, after 44h", () => {
+    for (const caches of ["none", "realistic", "adversarial"] as const) {
+      const rig = scalableRig({ caches, context: { RID_PASID: 2 ** 13, PDTS: 0 }, policy: { ridPasidFault: 0x48 } });
+      rig.mapSecond(rig.second, PAGE, HOST);
+      const ask = { type: AddressType.TranslationRequest };
+      expect([rig.fault(PAGE), rig.fault(PAGE, { pasid: 0 }), rig.fault(PAGE), rig.fault(PAGE, ask)]).toEqual([0x48, 0, 0x48, 0x44]);
+      expect(rig.record()).toMatchObject({ reason: 0x48, pasid: undefined });
+      rig.flip(rig.at.context, 1);
+      const fresh = scalableRig({ caches, context: { RID_PASID: 2 ** 13, FPD: 1, DTE: 1 }, policy: { ridPasidFault: 0x48 } });
+      expect([fresh.translate(PAGE), fresh.translate(PAGE, ask)]).toMatchObject([{ fault: 0x48, recorded: false, completion: Completion.UnsupportedRequest }, { fault: 0x48, recorded: false, completion: Completion.CompleterAbort }]);
+    }
+  });
   test.each([
     { name: "a translation request without DTE", options: { type: AddressType.TranslationRequest }, fault: 0x44 },
     { name: "a translated request without DTE", options: { type: AddressType.Translated }, fault: 0x44 },
