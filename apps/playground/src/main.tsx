@@ -1,6 +1,7 @@
 import { render } from "preact";
 import "./style.css";
 import { openRuns } from "./run/runs.ts";
+import { workOffline } from "./work-offline.ts";
 import { Shell } from "./shell/shell.tsx";
 import { openStore } from "./state/store.ts";
 
@@ -11,3 +12,4 @@ if (app) {
   app.replaceChildren();
   render(<Shell store={store} runs={runs} />, app);
 }
+workOffline();

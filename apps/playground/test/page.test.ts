@@ -1,6 +1,6 @@
 import { runScenario, scenarioNamed } from "@iommu-lab/hypervisor/scenarios";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { BROWSER, hasBrowser, openPage, servePage, type Served } from "./page.ts";
+import { BROWSER, hasBrowser, openPage, servePage, shown, type Served } from "./page.ts";
 
 const hashOf = (name: string, iommu: "intel" | "amd" = "intel"): string => {
   const scenario = scenarioNamed(name);
@@ -18,7 +18,7 @@ describe.skipIf(!hasBrowser)(`the built playground in Chromium${hasBrowser ? "" 
     expect(await page.locator("main").getAttribute("data-hash")).toBe(hashOf("rogue-device"));
     expect(await page.locator(".transport output").innerText()).toBe("Event 260 of 404");
     expect(problems).toEqual([]);
-    expect(requests.filter((path) => path !== "/" && !path.startsWith("/assets/"))).toEqual([]);
+    expect(requests.filter((path) => path !== "/" && path !== "/sw.js" && !path.startsWith("/assets/"))).toEqual([]);
     await page.close();
   });
 
@@ -61,4 +61,22 @@ describe.skipIf(!hasBrowser)(`the built playground in Chromium${hasBrowser ? "" 
     expect(await page.getByRole("dialog").count()).toBe(0);
     await page.close();
   });
+
+  test("it opens without a network after the first visit, with every view", async () => {
+    const { page } = await openPage(served);
+    await page.evaluate(async () => { await navigator.serviceWorker.ready; });
+    const context = page.context();
+    await context.setOffline(true);
+    await page.goto("about:blank");
+    await page.goto(`${served.url}#/vga`);
+    await shown(page);
+    for (const link of await page.locator("nav a").all()) {
+      await link.click();
+      await page.waitForSelector("main[data-ready] h1");
+    }
+    await page.goto(`${served.url}#/run/ats-stale?iommu=amd`);
+    await page.waitForSelector(`main[data-hash="${hashOf("ats-stale", "amd")}"]`);
+    await context.setOffline(false);
+    await page.close();
+  }, 60_000);
 });

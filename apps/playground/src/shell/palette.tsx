@@ -13,7 +13,7 @@ export interface Destination {
 }
 
 /** Those that have every typed word in their names, in their order. */
-export const matching = (destinations: readonly Destination[], typed: string): readonly Destination[] => {
+const matching = (destinations: readonly Destination[], typed: string): readonly Destination[] => {
   const wanted = typed.toLowerCase().split(/\s+/).filter((word) => word !== "");
   return destinations.filter(({ label, kind, id }) => wanted.every((word) => `${label} ${kind} ${id}`.toLowerCase().includes(word)));
 };

@@ -2,7 +2,7 @@ import type { ViewId } from "../state/app-state.ts";
 import { words, type Entry } from "../text/words.ts";
 
 /** Names of the views. */
-export const VIEW_NAMES: Readonly<Record<ViewId, Entry>> = {
+const VIEW_NAMES: Readonly<Record<ViewId, Entry>> = {
   story: ["Story", "Historia", "故事"],
   topology: ["Topology and groups", "Topología y grupos", "拓扑与分组"],
   walk: ["DMA walk", "Recorrido de DMA", "DMA 遍历"],

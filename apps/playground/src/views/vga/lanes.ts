@@ -12,7 +12,7 @@ export interface CardSpan {
 }
 
 /** A bridge's VGA Enable between two changes (PCI-to-PCI Bridge Architecture 1.2 §3.2.5.18, bit 3 of bridge control). */
-export interface BridgeSpan {
+interface BridgeSpan {
   readonly from: number;
   readonly to: number;
   readonly open: boolean;

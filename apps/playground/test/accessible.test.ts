@@ -1,0 +1,66 @@
+import axe from "axe-core";
+import type { Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { VIEWS } from "../src/state/app-state.ts";
+import { LANGUAGES } from "../src/text/words.ts";
+import { REGISTRY } from "../src/views/registry.ts";
+import { BROWSER, hasBrowser, openPage, servePage, shown, type Served } from "./page.ts";
+
+const shownViews = VIEWS.filter((view) => REGISTRY[view]);
+
+/** What axe finds: rule and the elements that break it. The page's policy lets no script in; the browser's debugger may put it there. */
+const violations = async (page: Page): Promise<string[]> => {
+  await page.evaluate(axe.source);
+  return page.evaluate(async () => {
+    const { violations: found } = await (globalThis as unknown as { readonly axe: { run: (where: Document) => Promise<{ readonly violations: readonly { readonly id: string; readonly nodes: readonly { readonly target: readonly string[] }[] }[] }> } }).axe.run(document);
+    return found.flatMap(({ id, nodes }) => nodes.map(({ target }) => `${id}: ${target.join(" ")}`));
+  });
+};
+
+describe.skipIf(!hasBrowser)(`the page for everybody${hasBrowser ? "" : ` (skipped: no browser at ${BROWSER})`}`, () => {
+  let served: Served;
+  beforeAll(async () => { served = await servePage(); }, 60_000);
+  afterAll(async () => { await served.close(); });
+
+  test.each(shownViews.map((view, i) => ({ view, language: LANGUAGES[i % LANGUAGES.length]! })))("axe finds nothing in $view ($language), and the page is in that language", async ({ view, language }) => {
+    const { page, problems } = await openPage(served, `#/run/rogue-device?view=${view}&lang=${language}&step=260`);
+    await page.waitForSelector("main h1");
+    expect(await violations(page)).toEqual([]);
+    expect(await page.locator("html").getAttribute("lang")).toBe(language);
+    expect(problems).toEqual([]);
+    await page.close();
+  }, 60_000);
+
+  test("dark colours have contrast too", async () => {
+    const { page } = await openPage(served);
+    await page.emulateMedia({ colorScheme: "dark" });
+    expect(await violations(page)).toEqual([]);
+    await page.close();
+  }, 60_000);
+
+  test.each([360, 768, 1440])("nothing is wider than a window of %i pixels, in any view", async (width) => {
+    const { page } = await openPage(served, "", { width, height: 800 });
+    for (const view of shownViews) {
+      await page.goto(`${served.url}#/${view}`);
+      await shown(page);
+      await page.waitForSelector(`main[data-view="${view}"] h1`);
+      expect(await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth), view).toBeLessThanOrEqual(0);
+    }
+    await page.close();
+  }, 60_000);
+
+  test("by keyboard alone: past the navigation, to each view by its letter, and into every control", async () => {
+    const { page } = await openPage(served);
+    await page.keyboard.press("Tab");
+    await page.keyboard.press("Enter");
+    expect(await page.evaluate(() => document.activeElement?.id)).toBe("view");
+    for (const view of shownViews) {
+      await page.keyboard.press("g");
+      await page.keyboard.press(REGISTRY[view]?.key ?? "");
+      await page.waitForSelector(`main[data-view="${view}"][data-ready] h1`);
+      const unreachable = await page.evaluate(() => [...document.querySelectorAll<HTMLElement>("main button, main a, main select, main input, main textarea")].filter((each) => each.tabIndex < 0 && each.closest("[role=tree], [role=grid], [role=tablist], [role=radiogroup], [inert]") === null).map(({ outerHTML }) => outerHTML.slice(0, 80)));
+      expect(unreachable).toEqual([]);
+    }
+    await page.close();
+  }, 60_000);
+});
