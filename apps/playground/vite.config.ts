@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
+import { experimentTypes } from "./experiment-types/plugin.ts";
 import { offline } from "./offline/plugin.ts";
 
 const source = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
@@ -8,8 +9,8 @@ export default defineConfig({
   base: "./",
   resolve: { conditions: ["@iommu-lab/source", "module", "browser", "development|production"] },
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
-  plugins: [offline()],
-  worker: { format: "es" },
+  plugins: [experimentTypes(), offline()],
+  worker: { format: "es", plugins: () => [experimentTypes()] },
   build: {
     target: "es2023",
     rolldownOptions: {

@@ -1,4 +1,4 @@
-import { runScenario, scenarioNamed, SCENARIOS, type RunEvent, type ScenarioResult } from "@iommu-lab/hypervisor/scenarios";
+import { runScenario, scenarioNamed, SCENARIOS, type RunEvent, type Scenario, type ScenarioResult } from "@iommu-lab/hypervisor/scenarios";
 import type { ExplanationSink, ExplanationStep } from "@iommu-lab/pci-bus";
 import type { RunChoice } from "../state/app-state.ts";
 
@@ -21,13 +21,21 @@ export interface PlayedRun {
 /** Steps of more decisions than this are not kept: the longest scenarios make hundreds of thousands. */
 const MOST_DECISIONS = 5_000;
 
+/** The name of runs that experiments make. */
+export const EXPERIMENT = "experiment";
+
 /** So many events are kept whole; after them only what is rare. */
 const MOST_EVENTS = 50_000;
 const FREQUENT: ReadonlySet<RunEvent["kind"]> = new Set(["hop", "dma", "interrupt", "exit", "map", "unmap"]);
 
 /** Plays a run, with an ear at every IOMMU. What the scenario does not know of `without` is left out. */
 export const playRun = (choice: RunChoice): PlayedRun => {
-  const scenario = scenarioNamed(choice.scenario) ?? SCENARIOS[0]!;
+  if (choice.scenario === EXPERIMENT) throw new Error("An experiment's run is not in the address, its text is: open the experiments and run it again.");
+  return playScenario(scenarioNamed(choice.scenario) ?? SCENARIOS[0]!, choice);
+};
+
+/** Plays any scenario, as `playRun` does. */
+export const playScenario = (scenario: Scenario, choice: RunChoice): PlayedRun => {
   const without = choice.without.filter((name) => name in scenario.protections);
   const events: RunEvent[] = [];
   const decisions = new Map<number, readonly ExplanationStep[]>();

@@ -19,7 +19,9 @@ const PLAIN: Readonly<Record<string, KeyWish>> = {
 export const listenForKeys = (page: Document, wish: (wish: KeyWish) => void): (() => void) => {
   let going = false;
   const onKey = (event: KeyboardEvent): void => {
-    const { key, target } = event;
+    const { key } = event;
+    // The editor is in a shadow root, which hides what within it is typed into.
+    const [target = null] = event.composedPath();
     if ((event.ctrlKey || event.metaKey) && key.toLowerCase() === "k") {
       event.preventDefault();
       wish({ kind: "palette" });

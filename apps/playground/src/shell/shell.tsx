@@ -73,7 +73,7 @@ export const Shell = ({ store, runs }: { readonly store: Store; readonly runs: R
     }
   }));
 
-  const props: ViewProps<object> | undefined = loaded?.id === id ? { settings: loaded.view.read(state.views[id]), keep: (patch) => { store.keep(id, patch); }, state, store, language, run: entry?.run ? run : undefined } : undefined;
+  const props: ViewProps<object> | undefined = loaded?.id === id ? { settings: loaded.view.read(state.views[id]), keep: (patch) => { store.keep(id, patch); }, state, store, adopt: runs.adopt, language, run: entry?.run ? run : undefined } : undefined;
   const body = (): ComponentChild => {
     if (!props || !loaded) return <p role="status">{say("loading")}</p>;
     if (entry?.run && current.kind === "failed") return <p role="alert">{say("failed", { error: current.error })}</p>;

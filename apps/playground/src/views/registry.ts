@@ -14,5 +14,6 @@ export interface ViewEntry {
 export const REGISTRY: Partial<Record<ViewId, ViewEntry>> = {
   story: { key: "s", run: true, load: () => import("./story/view.tsx") },
   attacks: { key: "k", run: true, load: () => import("./attacks/view.tsx") },
+  code: { key: "x", run: false, load: () => import("./code/view.tsx") },
   vga: { key: "v", run: true, load: () => import("./vga/view.tsx") },
 };

@@ -12,6 +12,8 @@ export interface ViewProps<S> {
   readonly keep: (patch: Partial<S>) => void;
   readonly state: AppState;
   readonly store: Store;
+  /** Makes a run that was played elsewhere the one that plays. */
+  readonly adopt: (run: PlayedRun) => void;
   readonly language: Language;
   /** The run that plays; nothing while it is being played, or when the view needs none. */
   readonly run: PlayedRun | undefined;
