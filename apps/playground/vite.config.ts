@@ -1,6 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
 import { experimentTypes } from "./experiment-types/plugin.ts";
+import { firstRun } from "./first-run/plugin.ts";
 import { offline } from "./offline/plugin.ts";
 
 const source = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
@@ -9,7 +10,7 @@ export default defineConfig({
   base: "./",
   resolve: { conditions: ["@iommu-lab/source", "module", "browser", "development|production"] },
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
-  plugins: [experimentTypes(), offline()],
+  plugins: [experimentTypes(), firstRun(), offline()],
   worker: { format: "es", plugins: () => [experimentTypes()] },
   build: {
     target: "es2023",

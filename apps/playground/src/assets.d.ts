@@ -8,3 +8,8 @@ declare module "*?worker&url" {
 declare module "virtual:experiment-types" {
   export const FILES: Readonly<Record<string, string>>;
 }
+
+/** The run of the first screen as JSON has it; first-run/plugin.ts makes it. */
+declare module "virtual:first-run" {
+  export const RUN: unknown;
+}
