@@ -1,0 +1,39 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { BROWSER, hasBrowser, openPage, servePage, type Served } from "./page.ts";
+
+const VIEWS = ["walk"] as const;
+
+describe.skipIf(!hasBrowser)(`views of the models in Chromium${hasBrowser ? "" : ` (skipped: no browser at ${BROWSER})`}`, () => {
+  let served: Served;
+  beforeAll(async () => { served = await servePage(); }, 60_000);
+  afterAll(async () => { await served.close(); });
+
+  test.each(VIEWS.flatMap((view) => (["en", "es", "zh"] as const).map((language) => [view, language] as const)))("%s stands in %s, wide and narrow", async (view, language) => {
+    for (const width of [1440, 360]) {
+      const { page, problems } = await openPage(served, `#/${view}?lang=${language}`, { width, height: 900 });
+      expect(await page.locator("main h1").count()).toBe(1);
+      expect(await page.locator("main svg.drawing[role=img] > title").count()).toBeGreaterThan(0);
+      expect(await page.evaluate(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth), `${width} px`).toBe(true);
+      expect(problems).toEqual([]);
+      await page.close();
+    }
+  });
+
+  test("walk: a bit that is turned over stops the request, and its record leads to the faults", async () => {
+    const { page, problems } = await openPage(served, "#/walk");
+    const verdict = page.locator(".walk [role=status]");
+    expect(await verdict.innerText()).toContain("0x152345678");
+    await page.getByRole("button", { name: /^6\. second-stage entry, level 1/ }).first().click();
+    await page.getByRole("button", { name: "bit 0 of R", exact: true }).click();
+    await page.getByRole("button", { name: "bit 1 of W", exact: true }).click();
+    expect(await verdict.innerText()).toContain("0x6");
+    expect(await verdict.getByRole("link").count()).toBe(1);
+    const there = page.url();
+    await page.goto("about:blank");
+    await page.goto(there);
+    await page.waitForSelector("main[data-ready]");
+    expect(await verdict.innerText()).toContain("0x6");
+    expect(problems).toEqual([]);
+    await page.close();
+  });
+});
