@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { BROWSER, hasBrowser, openPage, servePage, type Served } from "./page.ts";
 
-const VIEWS = ["walk"] as const;
+const VIEWS = ["walk", "faults"] as const;
 
 describe.skipIf(!hasBrowser)(`views of the models in Chromium${hasBrowser ? "" : ` (skipped: no browser at ${BROWSER})`}`, () => {
   let served: Served;
@@ -33,6 +33,18 @@ describe.skipIf(!hasBrowser)(`views of the models in Chromium${hasBrowser ? "" :
     await page.goto(there);
     await page.waitForSelector("main[data-ready]");
     expect(await verdict.innerText()).toContain("0x6");
+    expect(problems).toEqual([]);
+    await page.close();
+  });
+
+  test("faults: a storm fills the ring; a pasted line finds its record", async () => {
+    const { page, problems } = await openPage(served, "#/faults");
+    await page.getByRole("button", { name: "300 at once" }).click();
+    expect(await page.locator(".faults p[role=status]").innerText()).toContain("298 faults were lost");
+    await page.locator("select[name=tab]").selectOption("line");
+    await page.locator("textarea[name=line]").fill("AMD-Vi: Event logged [IO_PAGE_FAULT device=0000:01:00.0 domain=0x0011 address=0xfffc0000 flags=0x0070]");
+    expect(await page.locator(".faults p[role=status]").innerText()).toContain("1");
+    expect(await page.locator(".faults .bits").innerText()).toContain("DomainIDorPASID");
     expect(problems).toEqual([]);
     await page.close();
   });

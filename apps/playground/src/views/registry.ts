@@ -14,4 +14,5 @@ export interface ViewEntry {
 export const REGISTRY: Partial<Record<ViewId, ViewEntry>> = {
   story: { key: "s", run: true, load: () => import("./story/view.tsx") },
   walk: { key: "d", run: true, load: () => import("./walk/view.tsx") },
+  faults: { key: "f", run: true, load: () => import("./faults/view.tsx") },
 };
