@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { BROWSER, hasBrowser, openPage, servePage, type Served } from "./page.ts";
 
-const VIEWS = ["walk", "faults"] as const;
+const VIEWS = ["walk", "caches", "faults", "interrupts"] as const;
 
 describe.skipIf(!hasBrowser)(`views of the models in Chromium${hasBrowser ? "" : ` (skipped: no browser at ${BROWSER})`}`, () => {
   let served: Served;
@@ -45,6 +45,27 @@ describe.skipIf(!hasBrowser)(`views of the models in Chromium${hasBrowser ? "" :
     await page.locator("textarea[name=line]").fill("AMD-Vi: Event logged [IO_PAGE_FAULT device=0000:01:00.0 domain=0x0011 address=0xfffc0000 flags=0x0070]");
     expect(await page.locator(".faults p[role=status]").innerText()).toContain("1");
     expect(await page.locator(".faults .bits").innerText()).toContain("DomainIDorPASID");
+    expect(problems).toEqual([]);
+    await page.close();
+  });
+
+  test("caches: an invalidation ends the stale hit", async () => {
+    const { page, problems } = await openPage(served, "#/caches");
+    expect(await page.locator(".caches p[role=status]").innerText()).toContain("1 accesses used a translation");
+    await page.getByRole("button", { name: "Everything", exact: true }).click();
+    await page.getByRole("button", { name: "Read page 0", exact: true }).click();
+    expect(await page.locator(".caches ol li").last().innerText()).toContain("refused");
+    expect(problems).toEqual([]);
+    await page.close();
+  });
+
+  test("interrupts: a forged message is blocked; migration moves the interrupt", async () => {
+    const { page, problems } = await openPage(served, "#/interrupts");
+    const status = page.locator(".interrupts p[role=status]");
+    await page.getByRole("button", { name: "Migrate to the next processor" }).click();
+    expect(await status.innerText()).toContain("APIC 2");
+    await page.getByRole("button", { name: "Forge it in compatibility format" }).click();
+    expect(await status.innerText()).toContain("fault 25h");
     expect(problems).toEqual([]);
     await page.close();
   });

@@ -14,5 +14,7 @@ export interface ViewEntry {
 export const REGISTRY: Partial<Record<ViewId, ViewEntry>> = {
   story: { key: "s", run: true, load: () => import("./story/view.tsx") },
   walk: { key: "d", run: true, load: () => import("./walk/view.tsx") },
+  caches: { key: "c", run: false, load: () => import("./caches/view.tsx") },
   faults: { key: "f", run: true, load: () => import("./faults/view.tsx") },
+  interrupts: { key: "i", run: false, load: () => import("./interrupts/view.tsx") },
 };
