@@ -16,4 +16,8 @@ export const REGISTRY: Partial<Record<ViewId, ViewEntry>> = {
   attacks: { key: "k", run: true, load: () => import("./attacks/view.tsx") },
   code: { key: "x", run: false, load: () => import("./code/view.tsx") },
   vga: { key: "v", run: true, load: () => import("./vga/view.tsx") },
+  walk: { key: "d", run: true, load: () => import("./walk/view.tsx") },
+  caches: { key: "c", run: false, load: () => import("./caches/view.tsx") },
+  faults: { key: "f", run: true, load: () => import("./faults/view.tsx") },
+  interrupts: { key: "i", run: false, load: () => import("./interrupts/view.tsx") },
 };

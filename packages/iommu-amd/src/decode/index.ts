@@ -4,6 +4,7 @@ export { decodeDeviceTableEntry } from "./device-table-entry.ts";
 export { decodeEvent, EVENT_CODES } from "./events.ts";
 export { interpretEfr, interpretEfr2 } from "./features.ts";
 export { decodeGaLogEntry, decodeIrte, decodePprLogEntry } from "./interrupts.ts";
+export { kernelLine, KERNELS, type EventOrigin, type Kernel } from "./kernel-line.ts";
 export { decodeKernelLog } from "./kernel-log.ts";
 export { decodeGcr3Entry, decodeGuestEntry, decodeHostEntry } from "./page-table-entries.ts";
 export { decodeRegister, REGISTERS } from "./registers.ts";

@@ -100,6 +100,11 @@ export class DeviceTable {
     return entry;
   }
 
+  /** Every entry that the cache has. */
+  get cached(): readonly DeviceEntry[] {
+    return this.#slots.flatMap((slot) => (slot?.cachedSince === this.#generation ? [slot] : []));
+  }
+
   /** INVALIDATE_DEVTAB_ENTRY. */
   invalidate(deviceId: number): void {
     this.#slots[deviceId]?.forget();

@@ -189,7 +189,7 @@ export class GuestWalker {
       const words = memory.wordsOf(table);
       if (words === undefined) return this.#cannotRead(`guest entry, level ${level}`, table, index, explain);
       const at = memory.wordOf(table) + 2 * index;
-      const first = words[at] as number; // a page has 512 entries
+      const first = (words[at] as number) | 0; // a page has 512 entries; int32 as what it is compared with
       const second = words[at + 1] as number;
       this.reads++;
       const isPage = level === 1 || (first & PAGE) !== 0;

@@ -156,7 +156,7 @@ export class HostWalker {
       const words = memory.wordsOf(table);
       if (words === undefined) return this.#cannotRead(table, index, level, explain);
       const at = memory.wordOf(table) + 2 * index;
-      const first = words[at] as number; // a page has 512 entries
+      const first = (words[at] as number) | 0; // a page has 512 entries; int32 as what it is compared with
       const second = words[at + 1] as number;
       this.reads++;
       const next = (first >>> 9) & 7;

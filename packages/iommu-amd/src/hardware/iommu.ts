@@ -2,6 +2,7 @@ import type { Hpa } from "@iommu-lab/memory";
 import type { Register } from "@iommu-lab/memory/registers";
 import type { CachePolicy, DownstreamPort, ExplanationSink, InterruptMessage, InterruptSink, InterruptVerdict, PageRequest, RequesterId, Translation, TranslationRequest } from "@iommu-lab/pci-bus";
 import type { AmdIommu as AmdIommuInterface } from "../interfaces.ts";
+import type { CacheContents } from "./cache-contents.ts";
 import type { AmdCapabilities } from "./capabilities.ts";
 import { CommandBuffer } from "./command-buffer.ts";
 import { Events } from "./events.ts";
@@ -183,6 +184,11 @@ export class AmdIommu implements AmdIommuInterface {
       smis,
       blockedSmis,
     };
+  }
+
+  /** What can be found in the caches of device table entries, translations and page directories now. AMD-Vi §2.4. */
+  get cacheContents(): CacheContents {
+    return this.#translator.contents();
   }
 
   translate(request: Readonly<TranslationRequest>, out: Translation, explain?: ExplanationSink): void {

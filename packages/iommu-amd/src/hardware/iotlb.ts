@@ -1,3 +1,5 @@
+import type { SpacedTranslation } from "./cache-contents.ts";
+
 /** Words of a cached translation: tag low, tag high, address space, page, flags, page's high part. */
 const ENTRY_WORDS = 8;
 const TAG_LOW = 0;
@@ -45,6 +47,8 @@ export interface TranslationCache {
   fill(space: number, low: number, high: number, page: number, pageHigh: number, flags: number): void;
   /** Drops every entry of an address space (never 0) that overlaps the 2^`mask` pages around a page. */
   invalidatePages(space: number, low: number, high: number, mask: number): void;
+  /** Everything kept, also of address spaces that were forgotten. */
+  entries(): Iterable<SpacedTranslation>;
 }
 
 /** A page number without its low `bits`: bits 31:0 of what is left. */
@@ -124,6 +128,10 @@ export class Iotlb implements TranslationCache {
     }
   }
 
+  *entries(): Generator<SpacedTranslation> {
+    for (let at = 0; at < this.words.length; at += ENTRY_WORDS) if (this.words[at + SPACE] !== 0) yield entryAt(this.words, at, this.words[at + SPACE] as number);
+  }
+
   #invalidateRange(space: number, low: number, high: number, mask: number): void {
     const { words } = this;
     for (let at = 0; at < words.length; at += ENTRY_WORDS) if (words[at + SPACE] === space && overlaps(words, at, low, high, mask)) words[at + SPACE] = 0;
@@ -178,6 +186,14 @@ const overlaps = (words: Int32Array, at: number, low: number, high: number, mask
 
 /** A page number without its low bits, as a number. */
 const pageAt = (low: number, high: number, bits: number): number => Math.floor(((low >>> 0) + (high >>> 0) * 0x1_0000_0000) / 2 ** bits);
+
+/** The entry at `at`, for people. */
+const entryAt = (words: Int32Array, at: number, space: number): SpacedTranslation => {
+  const second = words[at + TAG_HIGH] as number; // at is of an entry
+  const flags = words[at + FLAGS] as number;
+  const bits = second >>> SIZE_SHIFT;
+  return { space, page: pageAt(words[at + TAG_LOW] as number, second & (2 ** SIZE_SHIFT - 1), 0) * 2 ** bits, hostPage: (words[at + PAGE_HIGH] as number) * 0x1_0000_0000 + ((words[at + PAGE] as number) >>> 0), pageShift: 12 + bits, rights: flags & USER_RIGHTS };
+};
 
 /**
  * Keeps everything until it is invalidated: what the architecture allows an IOTLB of any size. It grows as it must; entries of
@@ -236,6 +252,10 @@ export class UnboundedIotlb implements TranslationCache {
         }
   }
 
+  *entries(): Generator<SpacedTranslation> {
+    for (const [space, sizes] of this.#spaces) for (const entries of sizes.values()) for (const at of entries.values()) yield entryAt(this.words, at, space);
+  }
+
   #allocate(): number {
     const free = this.#free.pop();
     if (free !== undefined) return free;
@@ -265,4 +285,5 @@ export const NO_CACHE: TranslationCache = {
   insert: () => undefined,
   fill: () => undefined,
   invalidatePages: () => undefined,
+  entries: () => [],
 };

@@ -1,3 +1,4 @@
+import type { SpacedTable } from "./cache-contents.ts";
 import { highOf } from "./table-memory.ts";
 
 /**
@@ -17,6 +18,8 @@ export interface PagingStructureCache {
   insert(space: number, low: number, high: number, level: number, table: number, rights: number): void;
   /** Forgets an address space's (never 0) ways to the 2^`mask` pages around a page. */
   invalidatePages(space: number, low: number, high: number, mask: number): void;
+  /** Everything kept, also of address spaces that were forgotten. */
+  entries(): Iterable<SpacedTable>;
 }
 
 const SLOTS = 64;
@@ -79,6 +82,15 @@ export class SmallPagingStructureCache implements PagingStructureCache {
     if (slots[at] === space && slots[at + TAG_LOW] === tag && slots[at + TAG_HIGH] === high >>> (9 * level)) slots[at] = 0;
   }
 
+  *entries(): Generator<SpacedTable> {
+    const slots = this.#slots;
+    for (let at = 0; at < slots.length; at += SLOT_WORDS) {
+      const space = slots[at] as number; // a slot begins at each
+      const level = 1 + Math.floor(at / (SLOTS * SLOT_WORDS));
+      if (space !== 0) yield { space, level, page: pageNumber(slots[at + TAG_LOW] as number, slots[at + TAG_HIGH] as number) * 2 ** (9 * level), table: pageNumber(slots[at + TABLE] as number, slots[at + TABLE_HIGH] as number) };
+    }
+  }
+
   /** For what is wider than a table of level 1: single entries would cost more than they save. */
   #forget(space: number): void {
     const slots = this.#slots;
@@ -136,10 +148,14 @@ export class UnboundedPagingStructureCache implements PagingStructureCache {
       for (const key of entries.keys()) if (key * size < first + 2 ** mask && first < (key + 1) * size) entries.delete(key);
     }
   }
+
+  *entries(): Generator<SpacedTable> {
+    for (const [space, levels] of this.#spaces) for (const [level, entries] of levels.entries()) for (const [key, { table }] of entries) yield { space, level, page: key * 2 ** (9 * level), table };
+  }
 }
 
 const pageNumber = (low: number, high: number): number => (low >>> 0) + (high >>> 0) * 0x1_0000_0000;
 const prefixOf = (low: number, high: number, level: number): number => Math.floor(pageNumber(low, high) / 2 ** (9 * level));
 
 /** Never remembers anything. */
-export const NO_STRUCTURE_CACHE: PagingStructureCache = { keptLevels: 0, tableLow: 0, tableHigh: 0, rights: 0, find: () => 0, insert: () => undefined, invalidatePages: () => undefined };
+export const NO_STRUCTURE_CACHE: PagingStructureCache = { keptLevels: 0, tableLow: 0, tableHigh: 0, rights: 0, find: () => 0, insert: () => undefined, invalidatePages: () => undefined, entries: () => [] };

@@ -1,6 +1,7 @@
 import { Access, AddressType, Completion, NO_PASID, type CachePolicy, type ExplanationSink, type Translation, type TranslationRequest } from "@iommu-lab/pci-bus";
 import { AddressSpaceIds, NO_TAG } from "./address-space-ids.ts";
 import { answer } from "./answers.ts";
+import type { CacheContents } from "./cache-contents.ts";
 import type { AmdCapabilities } from "./capabilities.ts";
 import { EntryFault, type DeviceEntry } from "./device-entry.ts";
 import { hostLevelsOf } from "./device-rules.ts";
@@ -236,6 +237,17 @@ export class Translator {
     this.devices.invalidateAll();
     this.faults.forgetAll();
     this.spaces.invalidateAll();
+  }
+
+  /** What can be found in the caches now. */
+  contents(): CacheContents {
+    const names = this.spaces.inUse();
+    const named = <T extends { readonly space: number }>(entries: Iterable<T>): (Omit<T, "space"> & { readonly domain: number; readonly pasid: number })[] =>
+      [...entries].flatMap(({ space, ...entry }) => {
+        const owner = names.get(space);
+        return owner === undefined ? [] : [{ domain: owner.domain, pasid: owner.tag, ...entry }];
+      });
+    return { sources: this.devices.cached.map(({ deviceId, domain }) => ({ requester: deviceId, domain })), translations: named(this.#cache.entries()), tables: named(this.#structures.entries()) };
   }
 
   /** Rights and levels of the entry, then the table that the request needs. AMD-Vi §2.2.2. */

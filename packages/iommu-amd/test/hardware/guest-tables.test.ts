@@ -367,3 +367,13 @@ describe("what a guest walk reads and remembers (AMD-Vi §2.2.3, §2.4.3)", () =
     }
   });
 });
+
+test("accessed and dirty bits that are set already are not written, wherever the page is and whoever asks why", () => {
+  const rig = guestRig({ nested: true, caches: "none" });
+  // The guest's tables may only be read; bit 31 of the last entry is set, so that its low word is no positive int32.
+  rig.mapHost(rig.table, 0, 0, { steps: [4, 3], leaf: { IW: 0 } });
+  rig.mapHost(rig.table, 0x8_0000, 0x8_0000, { steps: [4, 3] });
+  const entries = rig.mapGuest(rig.guest, 0x1_2345, 0x8_2345, { leaf: { A: 1, D: 1 } });
+  for (const entry of entries.slice(0, -1)) rig.flip(entry, 5);
+  for (const access of [Access.Read, Access.Write]) expect([rig.translate(0x1_2345, { pasid: PASID, access }).fault, rig.translate(0x1_2345, { pasid: PASID, access, explain: [] }).fault]).toEqual([0, 0]);
+});

@@ -3,6 +3,7 @@ export type { Decoded, DecodedStructure, Fact, FieldValue, Finding, Interpretati
 export { decodeDebugfs, debugfsFile, type DebugfsFile } from "./debugfs.ts";
 export { decodeDescriptor } from "./descriptors.ts";
 export { decodeFaultRecord } from "./fault-record.ts";
+export { kernelFaultOf, kernelLine, KERNELS, type Kernel, type KernelFault } from "./kernel-line.ts";
 export { decodeKernelLog } from "./kernel-log.ts";
 export { decodeRegister, REGISTERS } from "./registers.ts";
 export {

@@ -76,6 +76,14 @@ export class AddressSpaceIds {
     return this.#current.has(id);
   }
 
+  /** What each number in use stands for. */
+  inUse(): ReadonlyMap<number, { readonly domain: number; readonly tag: number }> {
+    const known = new Map<number, { readonly domain: number; readonly tag: number }>();
+    for (const [domain, tags] of this.#domains)
+      for (const [tag, { count, generation, ids }] of [[NO_TAG, tags.second], ...tags.pasids] as const) if (generation === this.#generation) for (const id of ids.slice(0, count)) known.set(id, { domain, tag });
+    return known;
+  }
+
   /** The numbers under which translations may be cached: the first `count` of `ids`. */
   find(domain: number, tag: number): { readonly count: number; readonly ids: readonly number[] } | undefined {
     const known = this.#domainOf(domain);

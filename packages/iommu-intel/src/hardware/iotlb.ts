@@ -1,3 +1,5 @@
+import type { SpacedTranslation } from "./cache-contents.ts";
+
 /** Words of a cached translation: tag low, tag high, address space, page, flags, page's high part. */
 const ENTRY_WORDS = 8;
 const TAG_LOW = 0;
@@ -36,6 +38,8 @@ export interface TranslationCache {
   fill(space: number, low: number, high: number, shift: number, page: number, flags: number): void;
   /** Drops every entry of an address space (never 0) that overlaps the 2^`mask` pages around a page. */
   invalidatePages(space: number, low: number, high: number, mask: number): void;
+  /** Everything kept, also of address spaces that were forgotten. */
+  entries(): Iterable<SpacedTranslation>;
 }
 
 /** Size classes: 4 KiB, 2 MiB, 1 GiB. The class is part of the tag. */
@@ -119,6 +123,10 @@ export class Iotlb implements TranslationCache {
     }
   }
 
+  *entries(): Generator<SpacedTranslation> {
+    for (let at = 0; at < this.words.length; at += ENTRY_WORDS) if (this.words[at + SPACE] !== 0) yield entryAt(this.words, at, this.words[at + SPACE] as number);
+  }
+
   #invalidateRange(space: number, low: number, high: number, mask: number): void {
     const { words } = this;
     for (let at = 0; at < words.length; at += ENTRY_WORDS) if (words[at + SPACE] === space && overlaps(words, at, low, high, mask)) words[at + SPACE] = 0;
@@ -149,6 +157,15 @@ const overlaps = (words: Int32Array, at: number, low: number, high: number, mask
 
 /** A page number without its low bits, as a number. */
 const pageAt = (low: number, high: number, bits: number): number => Math.floor(((low >>> 0) + (high >>> 0) * 0x1_0000_0000) / 2 ** bits);
+
+/** The entry at `at`, for people. */
+const entryAt = (words: Int32Array, at: number, space: number): SpacedTranslation => {
+  const second = words[at + TAG_HIGH] as number; // at is of an entry
+  const flags = words[at + FLAGS] as number;
+  const first = words[at + PAGE] as number;
+  const bits = 9 * (second >>> CLASS_SHIFT);
+  return { space, page: pageAt(words[at + TAG_LOW] as number, second & (2 ** CLASS_SHIFT - 1), 0) * 2 ** bits, hostPage: (flags & FAR) === 0 ? first : (words[at + PAGE_HIGH] as number) * 0x1_0000_0000 + (first >>> 0), pageShift: 12 + bits, rights: flags & USER_RIGHTS };
+};
 
 /**
  * Keeps everything until it is invalidated: what the architecture allows an IOTLB of any size. It grows as it must; entries of
@@ -207,6 +224,10 @@ export class UnboundedIotlb implements TranslationCache {
       }
   }
 
+  *entries(): Generator<SpacedTranslation> {
+    for (const [space, entries] of this.#spaces) for (const at of entries.values()) yield entryAt(this.words, at, space);
+  }
+
   #allocate(): number {
     const free = this.#free.pop();
     if (free !== undefined) return free;
@@ -239,4 +260,5 @@ export const NO_CACHE: TranslationCache = {
   insert: () => undefined,
   fill: () => undefined,
   invalidatePages: () => undefined,
+  entries: () => [],
 };

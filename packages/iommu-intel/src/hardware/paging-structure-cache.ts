@@ -1,3 +1,4 @@
+import type { SpacedTable } from "./cache-contents.ts";
 import { tagLow } from "./iotlb.ts";
 import { highOf } from "./table-memory.ts";
 
@@ -18,6 +19,8 @@ export interface PagingStructureCache {
   insert(space: number, low: number, high: number, level: number, table: number, rights: number): void;
   /** Forgets an address space's (never 0) ways to the 2^`mask` pages around a page. */
   invalidatePages(space: number, low: number, high: number, mask: number): void;
+  /** Everything kept, also of address spaces that were forgotten. */
+  entries(): Iterable<SpacedTable>;
 }
 
 const SLOTS = 64;
@@ -72,6 +75,15 @@ export class SmallPagingStructureCache implements PagingStructureCache {
     const tag = tagLow(low, high, 9);
     const at = slotOf(space, tag);
     if (slots[at] === space && slots[at + TAG_LOW] === tag && slots[at + TAG_HIGH] === high >>> 9) slots[at] = 0;
+  }
+
+  *entries(): Generator<SpacedTable> {
+    const slots = this.#slots;
+    for (let at = 0; at < slots.length; at += SLOT_WORDS) {
+      const space = slots[at] as number; // a slot begins at each
+      const level = LEVEL;
+      if (space !== 0) yield { space, level, page: pageNumber(slots[at + TAG_LOW] as number, slots[at + TAG_HIGH] as number) * 2 ** (9 * level), table: pageNumber(slots[at + TABLE] as number, slots[at + TABLE_HIGH] as number) };
+    }
   }
 
   /** For what is wider than a table: single entries would cost more than they save. */
@@ -132,10 +144,14 @@ export class UnboundedPagingStructureCache implements PagingStructureCache {
       if (start < first + 2 ** mask && first < start + size) entries.delete(key);
     }
   }
+
+  *entries(): Generator<SpacedTable> {
+    for (const [space, entries] of this.#spaces) for (const [key, { table }] of entries) yield { space, level: key % 8, page: Math.floor(key / 8) * 2 ** (9 * (key % 8)), table };
+  }
 }
 
 const pageNumber = (low: number, high: number): number => (low >>> 0) + (high >>> 0) * 0x1_0000_0000;
 const keyOf = (low: number, high: number, level: number): number => Math.floor(pageNumber(low, high) / 2 ** (9 * level)) * 8 + level;
 
 /** Never remembers anything. */
-export const NO_STRUCTURE_CACHE: PagingStructureCache = { keptLevels: 0, tableLow: 0, tableHigh: 0, rights: 0, find: () => 0, insert: () => undefined, invalidatePages: () => undefined };
+export const NO_STRUCTURE_CACHE: PagingStructureCache = { keptLevels: 0, tableLow: 0, tableHigh: 0, rights: 0, find: () => 0, insert: () => undefined, invalidatePages: () => undefined, entries: () => [] };

@@ -110,7 +110,7 @@ export class SecondStageWalker {
         return level === levels ? WalkFault.TopUnreadable : WalkFault.Unreadable;
       }
       const at = memory.wordOf(table) + 2 * index;
-      const first = words[at] as number; // a page has 512 entries
+      const first = (words[at] as number) | 0; // a page has 512 entries; int32 as what it is compared with
       const second = words[at + 1] as number;
       const isPage = level === 1 || (first & PAGE) !== 0;
       const fault = this.#judge(first, second, level, isPage);

@@ -61,6 +61,11 @@ export class BindingCache {
     if (this.#policy === "realistic") this.#next = (this.#next + 1) % REALISTIC_ENTRIES;
   }
 
+  /** Everything kept. */
+  get entries(): readonly Binding[] {
+    return [...this.#byKey.values()].filter(({ valid }) => valid);
+  }
+
   #remember(binding: Binding): void {
     const bus = (this.#last[binding.requester >>> 8] ??= new Array<undefined>(0x100).fill(undefined));
     bus[binding.requester & 0xff] = binding;

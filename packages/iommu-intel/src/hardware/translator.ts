@@ -1,6 +1,7 @@
 import { Access, AddressType, Completion, MemoryType, NO_PASID, type CachePolicy, type ExplanationSink, type Translation, type TranslationRequest } from "@iommu-lab/pci-bus";
 import { AddressSpaceIds, NO_TAG } from "./address-space-ids.ts";
 import { Binding, BindingKind } from "./binding.ts";
+import type { CacheContents } from "./cache-contents.ts";
 import type { VtdCapabilities } from "./capabilities.ts";
 import { explainRule, faultText } from "./explain.ts";
 import { FirstStageWalker } from "./first-stage.ts";
@@ -214,6 +215,17 @@ export class Translator {
   invalidatePage(space: number, low: number, high: number, leafOnly: boolean): void {
     this.#cache.invalidatePages(space, low, high, 0);
     if (!leafOnly) this.#structures.invalidatePages(space, low, high, 0);
+  }
+
+  /** What can be found in the caches now. */
+  contents(): CacheContents {
+    const names = this.spaces.inUse();
+    const named = <T extends { readonly space: number }>(entries: Iterable<T>): (Omit<T, "space"> & { readonly domain: number; readonly pasid: number })[] =>
+      [...entries].flatMap(({ space, ...entry }) => {
+        const owner = names.get(space);
+        return owner === undefined ? [] : [{ domain: owner.domain, pasid: owner.tag, ...entry }];
+      });
+    return { sources: this.sources.bindings.entries.map(({ requester, pasid, domain }) => ({ requester, pasid, domain })), translations: named(this.#cache.entries()), tables: named(this.#structures.entries()) };
   }
 
   #remember(binding: Binding, requester: number, pasid: number): void {

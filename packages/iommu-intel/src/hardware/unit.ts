@@ -1,6 +1,7 @@
 import { newVtdInterruptVerdict, VtdInterruptRemapper, type VtdRemapSettings } from "@iommu-lab/interrupt-remap/vtd";
 import type { MmioHandler } from "@iommu-lab/memory";
 import type { CachePolicy, DownstreamPort, ExplanationSink, InterruptMessage, InterruptSink, InterruptVerdict, Iommu, PageRequest, Translation, TranslationRequest } from "@iommu-lab/pci-bus";
+import type { CacheContents } from "./cache-contents.ts";
 import type { VtdCapabilities } from "./capabilities.ts";
 import { EventInterrupt, FAULT_EVENT, INVALIDATION_EVENT, PAGE_REQUEST_EVENT, PERFORMANCE_EVENT, type SendMessage } from "./event-interrupt.ts";
 import { explainVerdict } from "./explain.ts";
@@ -155,6 +156,11 @@ export class VtdUnit implements Iommu {
   /** Descriptors of the invalidation queue done since power-on. */
   get descriptors(): number {
     return this.#queue.descriptors;
+  }
+
+  /** What can be found in the context-cache, PASID-cache, IOTLB and paging-structure caches now. VT-d §6.2. */
+  get cacheContents(): CacheContents {
+    return this.#translator.contents();
   }
 
   translate(request: Readonly<TranslationRequest>, out: Translation, explain?: ExplanationSink): void {

@@ -157,6 +157,13 @@ describe("first-stage accessed and dirty bits (VT-d §3.6.2)", () => {
     rig.flip(entries[3] as number, 6);
     expect(rig.fault(PAGE, { access: Access.Write })).toBe(0);
   });
+  test("bits that are set already are not written, wherever the page is and whoever asks why", () => {
+    const rig = firstStage({ caches: "none", pasid: { PWSNP: 0 } });
+    // Bit 31 of the entry is set: its low word is no positive int32.
+    const entries = rig.mapFirst(rig.first, PAGE, 0x8_2345, { leaf: { A: 1, D: 1 } });
+    for (const entry of entries.slice(0, 3)) rig.flip(entry, 5);
+    expect([rig.fault(PAGE), rig.fault(PAGE, { explain: [] }), rig.fault(PAGE, { access: Access.Write, explain: [] })]).toEqual([0, 0, 0]);
+  });
 });
 
 describe("locked updates of entries that fail (VT-d §7.1.3, Table 26)", () => {

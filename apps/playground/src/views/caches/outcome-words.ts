@@ -1,0 +1,26 @@
+import { hex } from "../entries/edits.ts";
+import type { Outcome } from "./lab.ts";
+import type { CacheSay } from "./text.ts";
+
+const address = (page: number): string => hex(page * 4096);
+
+/** Whether an access ended elsewhere than the tables say. */
+export const isStale = (outcome: Outcome): boolean => outcome.kind === "access" && outcome.frame !== undefined && outcome.frame !== outcome.memory;
+
+/** What an operation came to, in a sentence. */
+export const outcomeSentence = (outcome: Outcome, say: CacheSay): string => {
+  switch (outcome.kind) {
+    case "mapped": return say("mapped", { page: outcome.page, frame: address(outcome.frame) });
+    case "unmapped": return say("unmapped", { page: outcome.page });
+    case "moved": return say("moved", { domain: outcome.domain });
+    case "queued": return say("queued", { name: outcome.name, index: outcome.index });
+    case "rung": return say("rung");
+    case "access": {
+      const { page, write, by, reads, frame, memory } = outcome;
+      const access = say(write ? "writing" : "reading");
+      if (frame === undefined) return say("refused", { access, page, reads });
+      const went = say("went", { access, page, frame: address(frame), by: by === "walk" ? say("walk", { reads }) : say("hit", { cache: by }) });
+      return isStale(outcome) ? `${went} ${say("stale", { memory: memory === undefined ? say("nothing") : address(memory) })}` : went;
+    }
+  }
+};

@@ -1,0 +1,76 @@
+import { LEGACY, withCapabilities } from "@iommu-lab/iommu-intel/hardware";
+import { CONTEXT_DESCRIPTOR, CONTEXT_ENTRY, DEVICE_TLB_DESCRIPTOR, IOTLB_DESCRIPTOR, IQA_REG, IQH_REG, IQT_REG, ROOT_ENTRY, SECOND_STAGE_ENTRY, WAIT_DESCRIPTOR } from "@iommu-lab/iommu-intel/layouts";
+import type { CachePolicy } from "@iommu-lab/pci-bus";
+import { AddressTranslationCache } from "@iommu-lab/pci-bus/model";
+import { indexAt } from "../bench/tables.ts";
+import { VtdBench } from "../bench/vtd-bench.ts";
+import { DEVICE, DOMAINS, FIRST_PAGE, LEVELS, type CacheMachine, type Invalidation } from "./machine.ts";
+
+const UNIT = withCapabilities(LEGACY, { hostAddressWidth: 46 });
+/** A page of descriptors of 16 bytes. */
+const PLACES = 256;
+const TYPES = { context: 1, iotlb: 2, device: 3, wait: 5 } as const;
+const GRANULARITY = { global: 1, domain: 2, selective: 3 } as const;
+
+/** A legacy-mode unit with one device that has a device-TLB. */
+export const vtdMachine = (caches: CachePolicy): CacheMachine => {
+  const bench = new VtdBench(UNIT, { caches });
+  const deviceTlb = new AddressTranslationCache();
+  bench.unit.connect({
+    invalidateDeviceTlb: (_requester, invalidation, _timeout, complete) => {
+      deviceTlb.invalidate(invalidation);
+      complete("completed");
+    },
+    respondToPage: () => undefined,
+  });
+  const [contexts, top, other, queue, status] = [bench.page(), bench.page(), bench.page(), bench.page(), bench.page()];
+  bench.put(ROOT_ENTRY, bench.root + 16 * (DEVICE >>> 8), { P: 1, CTP: contexts });
+  let table = top;
+  for (let level = LEVELS; level > 1; level--) {
+    const next = bench.page();
+    bench.put(SECOND_STAGE_ENTRY, table * 4096 + 8 * indexAt(FIRST_PAGE, level), { R: 1, W: 1, ADDR: next });
+    table = next;
+  }
+  let [at, waits, bound] = [0, 0, 0];
+  const domain = (): number => DOMAINS[bound] ?? DOMAINS[0];
+  const bind = (): void => { bench.put(CONTEXT_ENTRY, contexts * 4096 + 16 * (DEVICE & 0xff), { P: 1, TT: 1, AW: LEVELS - 2, SSPTPTR: bound === 0 ? top : other, DID: domain() }); };
+  bind();
+  bench.start(0);
+  bench.write(IQT_REG, { QT: 0 });
+  bench.write(IQA_REG, { IQA: queue });
+  bench.command({ QIE: 1 });
+  const encode = (invalidation: Invalidation): Uint32Array => {
+    switch (invalidation.what) {
+      case "page": return IOTLB_DESCRIPTOR.encode({ TYPE: TYPES.iotlb, G: GRANULARITY.selective, DID: domain(), ADDR: FIRST_PAGE + invalidation.page });
+      case "device": return DEVICE_TLB_DESCRIPTOR.encode({ TYPE: TYPES.device, SID: DEVICE, ADDR: FIRST_PAGE + invalidation.page });
+      case "domain": return IOTLB_DESCRIPTOR.encode({ TYPE: TYPES.iotlb, G: GRANULARITY.domain, DID: DOMAINS[0] });
+      case "global": return IOTLB_DESCRIPTOR.encode({ TYPE: TYPES.iotlb, G: GRANULARITY.global });
+      case "source": return CONTEXT_DESCRIPTOR.encode({ TYPE: TYPES.context, G: GRANULARITY.global });
+      case "wait": return WAIT_DESCRIPTOR.encode({ TYPE: TYPES.wait, SW: 1, FN: 1, DATA: ++waits, ADDR_LOW: status * 1024 });
+    }
+  };
+  const NAMES: Readonly<Record<Invalidation["what"], string>> = { page: "IOTLB, page", device: "device-TLB, page", domain: "IOTLB, domain", global: "IOTLB, global", source: "context-cache, global", wait: "wait" };
+  return {
+    size: PLACES,
+    deviceTlb,
+    firstPage: FIRST_PAGE,
+    domain,
+    setPage: (page, frame) => { bench.put(SECOND_STAGE_ENTRY, table * 4096 + 8 * indexAt(FIRST_PAGE + page, 1), frame === undefined ? {} : { R: 1, W: 1, ADDR: frame }); },
+    move: () => {
+      bound = 1 - bound;
+      bind();
+    },
+    put: (invalidation) => {
+      const words = encode(invalidation);
+      const index = at;
+      bench.putWords(queue * 4096 + 16 * index, words);
+      at = (at + 1) % PLACES;
+      return { index, name: NAMES[invalidation.what], words: [...words] };
+    },
+    bell: () => { bench.write(IQT_REG, { QT: at }); },
+    pointers: () => ({ head: bench.read(IQH_REG).QH, tail: bench.read(IQT_REG).QT }),
+    status: () => bench.memory.read32(status * 4096),
+    translate: (request, out, explain) => { bench.unit.translate(request, out, explain); },
+    contents: () => bench.unit.cacheContents,
+  };
+};

@@ -1,0 +1,36 @@
+import type { VNode } from "preact";
+import { eventSentence } from "../../run/event-words.ts";
+import { stepOf } from "../../shell/timeline.tsx";
+import { Choice } from "../../ui/controls.tsx";
+import { view, type ViewProps } from "../view.ts";
+import { LabBody, labText } from "./lab-body.tsx";
+import { RunBody } from "./run-body.tsx";
+import { readWalk, type WalkSettings } from "./settings.ts";
+import { walkWords } from "./text.ts";
+import "./walk.css";
+
+const Body = (props: ViewProps<WalkSettings>): VNode => {
+  const { settings, keep, language } = props;
+  const say = walkWords(language);
+  return (
+    <article class="walk">
+      <h1>{say("title")}</h1>
+      <p>{say("about")}</p>
+      <Choice label={say("source")} name="source" value={settings.source} options={[["lab", say("lab")], ["run", say("run")]]} onChange={(source) => { keep({ source, at: 0 }); }} />
+      {settings.source === "lab" ? <LabBody {...props} /> : <RunBody {...props} />}
+    </article>
+  );
+};
+
+const toText = (props: ViewProps<WalkSettings>): string => {
+  const { settings, run, state, language } = props;
+  if (settings.source === "lab") return labText(props);
+  if (!run) return "";
+  const at = stepOf(state.step, run) - 1;
+  const event = run.events[at];
+  const decision = run.decisions.get(at) ?? [];
+  return [...(event ? [eventSentence(event, language), ""] : []), ...decision.map(({ structure, address, rule, section, outcome }, i) => [i + 1, structure, address === undefined ? "" : `0x${address.toString(16)}`, rule, section, outcome].join("\t"))].join("\n");
+};
+
+/** A DMA request's way through its tables, on the models of both vendors. */
+export const VIEW = view<WalkSettings>({ read: readWalk, Body, text: toText });

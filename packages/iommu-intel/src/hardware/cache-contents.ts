@@ -1,0 +1,50 @@
+/** What a source is bound to, as its cache has it. */
+export interface CachedSource {
+  readonly requester: number;
+  /** -1 without one. */
+  readonly pasid: number;
+  readonly domain: number;
+}
+
+/** A translation in the IOTLB. */
+export interface CachedTranslationEntry {
+  readonly domain: number;
+  /** -1 for translations of no PASID. */
+  readonly pasid: number;
+  /** First 4 KiB page of what it covers, and what that becomes. */
+  readonly page: number;
+  readonly hostPage: number;
+  /** log2 of the bytes that it covers. */
+  readonly pageShift: number;
+  /** `Access` bits for user requests. */
+  readonly rights: number;
+}
+
+/** A table that the paging-structure caches know. */
+export interface CachedTable {
+  readonly domain: number;
+  readonly pasid: number;
+  /** Level of the table. */
+  readonly level: number;
+  /** First page of what the table translates. */
+  readonly page: number;
+  /** Page number of the table. */
+  readonly table: number;
+}
+
+/** Everything that can be found in the caches now: for people who look, not for the path of a request. VT-d §6.2. */
+export interface CacheContents {
+  readonly sources: readonly CachedSource[];
+  readonly translations: readonly CachedTranslationEntry[];
+  readonly tables: readonly CachedTable[];
+}
+
+/** An entry of a cache of translations, by the number of its address space. */
+export interface SpacedTranslation extends Omit<CachedTranslationEntry, "domain" | "pasid"> {
+  readonly space: number;
+}
+
+/** An entry of a paging-structure cache, by the number of its address space. */
+export interface SpacedTable extends Omit<CachedTable, "domain" | "pasid"> {
+  readonly space: number;
+}
