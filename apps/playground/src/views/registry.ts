@@ -13,4 +13,5 @@ export interface ViewEntry {
 /** Every view; each one's code comes when it is shown first. */
 export const REGISTRY: Partial<Record<ViewId, ViewEntry>> = {
   story: { key: "s", run: true, load: () => import("./story/view.tsx") },
+  topology: { key: "t", run: false, load: () => import("./topology/view.tsx") },
 };
