@@ -8,7 +8,7 @@ describe.skipIf(!hasBrowser)("views of a host, in Chromium", () => {
   beforeAll(async () => { served = await servePage(); }, 60_000);
   afterAll(async () => { await served.close(); });
 
-  const views = ["topology"] as const;
+  const views = ["topology", "planner"] as const;
   test.each(views.flatMap((view) => LANGUAGES.map((language) => [view, language] as const)))("%s in %s: no error, no request after load, a heading", async (view, language) => {
     const { page, problems, requests } = await openPage(served, `#/${view}?lang=${language}`);
     const before = requests.length;
@@ -46,6 +46,23 @@ describe.skipIf(!hasBrowser)("views of a host, in Chromium", () => {
     expect(await page.locator("main img, main b").count()).toBe(0);
     expect(await page.locator("main").innerText()).toContain("<img src=x");
     expect(requests.slice(before)).toEqual([]);
+    expect(problems).toEqual([]);
+    await page.close();
+  });
+
+  test("planner: a ticked function gives files, another distribution other files; a verdict stands above the rules", async () => {
+    const { page, problems } = await openPage(served, "#/planner?lang=en");
+    expect(await page.locator("pre.file-text").count()).toBe(0);
+    await page.locator("input[name=device][value='0000:01:00.0']").check();
+    await page.waitForSelector("pre.file-text");
+    const readme = await page.locator("pre.file-text").innerText();
+    await page.locator("select[name=distro]").selectOption("fedora");
+    await page.waitForFunction((before) => document.querySelector("pre.file-text")?.textContent !== before, readme);
+    await page.locator("select[name=file]").selectOption("guest.xml");
+    expect(await page.locator("pre.file-text").innerText()).toMatch(/^<domain type='kvm'>/);
+    expect(await page.locator(".verdict").innerText()).toContain("exit code");
+    const [download] = await Promise.all([page.waitForEvent("download"), page.locator("button[name=save-zip]").click()]);
+    expect(download.suggestedFilename()).toBe("plan-fedora-libvirt.zip");
     expect(problems).toEqual([]);
     await page.close();
   });

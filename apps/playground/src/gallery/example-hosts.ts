@@ -33,3 +33,24 @@ export const BOOT_NVME = [
   endpoint("06:00.1", "Audio device [0403]: NVIDIA Corporation GA106 audio [10de:228e]", 15, "snd_hda_intel"),
   "",
 ].join("\n");
+
+/** A processor that cannot translate DMA. */
+export const NO_VTD = [
+  "vendor_id\t: GenuineIntel\nmodel name\t: Intel(R) Core(TM) i7-2600K CPU @ 3.40GHz\nflags\t\t: fpu vmx",
+  "[    0.000000] Command line: BOOT_IMAGE=/boot/vmlinuz root=/dev/sda2 ro intel_iommu=on",
+  "00:01.0 PCI bridge [0604]: Intel Corporation Xeon E3-1200/2nd Generation Core Processor Family PCI Express Root Port [8086:0101]\n\tBus: primary=00, secondary=01, subordinate=01, sec-latency=0\n\tCapabilities: [a0] Express (v2) Root Port (Slot+), MSI 00\n\tKernel driver in use: pcieport",
+  "01:00.0 VGA compatible controller [0300]: NVIDIA Corporation GK106 [10de:11c0]\n\tCapabilities: [60] Express (v2) Legacy Endpoint, MSI 00\n\tKernel driver in use: nouveau",
+  "01:00.1 Audio device [0403]: NVIDIA Corporation GK106 audio [10de:0e0b]\n\tCapabilities: [60] Express (v2) Endpoint, MSI 00\n\tKernel driver in use: snd_hda_intel",
+  "",
+].join("\n");
+
+/** The kernel's own framebuffer holds the memory of the card that is to be assigned. */
+export const SIMPLEDRM = [
+  "[    0.000000] Linux version 6.12.0-amd64 (builder)",
+  "[    0.000000] Command line: BOOT_IMAGE=/boot/vmlinuz root=/dev/nvme0n1p2 ro intel_iommu=on iommu=pt vfio-pci.ids=10de:1b80,10de:10f0",
+  "[    0.402000] DMAR: IOMMU enabled",
+  "[    1.204000] simple-framebuffer simple-framebuffer.0: framebuffer at 0xc1000000, 0x7e9000 bytes",
+  "[    1.205000] [drm] Initialized simpledrm 1.0.0 for simple-framebuffer.0 on minor 0",
+  "[   41.100000] vfio-pci 0000:01:00.0: BAR 1: can't reserve [mem 0xc0000000-0xcfffffff 64bit pref]",
+  "",
+].join("\n");

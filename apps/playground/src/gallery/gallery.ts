@@ -1,6 +1,6 @@
 import { FIRST, type AppState } from "../state/app-state.ts";
 import type { Entry } from "../text/words.ts";
-import { BOOT_NVME, TWO_GPUS } from "./example-hosts.ts";
+import { BOOT_NVME, NO_VTD, SIMPLEDRM, TWO_GPUS } from "./example-hosts.ts";
 
 /** An example with an address of its own: `#/example/ID`. */
 export interface Example {
@@ -37,6 +37,24 @@ export const EXAMPLES: readonly Example[] = [
     title: ["The boot disk is in my card's group", "El disco de arranque está en el grupo de mi tarjeta", "启动盘与我的显卡同组"],
     about: ["A chipset's switch without ACS: the card and the NVMe disk would go to the guest together.", "Un conmutador del chipset sin ACS: la tarjeta y el disco NVMe irían juntos al invitado.", "芯片组的交换机没有 ACS：显卡和 NVMe 磁盘会一起交给客户机。"],
     state: { view: "topology", selection: { device: "0000:06:00.0" }, views: { topology: { host: { texts: [BOOT_NVME], files: [] } } } },
+  },
+  {
+    id: "plan-a-card",
+    title: ["A plan for a graphics card", "Un plan para una tarjeta gráfica", "显卡直通方案"],
+    about: ["What the doctor finds on an i7-3770, and every file it takes: read, compare, save.", "Qué encuentra el diagnóstico en un i7-3770 y todos los archivos necesarios: léalos, compárelos, guárdelos.", "在 i7-3770 上的诊断结果，以及所需的全部文件：阅读、比较、保存。"],
+    state: { view: "planner", views: { planner: { host: { bundled: "i7-3770-p8z68-v" }, devices: ["0000:01:00.0"] } } },
+  },
+  {
+    id: "i7-2600k",
+    title: ["i7-2600K: no VT-d", "i7-2600K: sin VT-d", "i7-2600K：没有 VT-d"],
+    about: ["Everything is switched on, and yet: this processor has no IOMMU.", "Todo está activado y, sin embargo, este procesador no tiene IOMMU.", "一切都已启用，然而这款处理器没有 IOMMU。"],
+    state: { view: "planner", views: { planner: { host: { texts: [NO_VTD], files: [] }, devices: ["0000:01:00.0"] } } },
+  },
+  {
+    id: "simpledrm",
+    title: ["simpledrm took my BAR", "simpledrm se quedó con mi BAR", "simpledrm 占用了我的 BAR"],
+    about: ["The kernel's first framebuffer lies in the card's memory, so vfio-pci cannot have it.", "El primer framebuffer del núcleo está en la memoria de la tarjeta y vfio-pci no puede tomarla.", "内核最初的帧缓冲位于显卡内存中，因此 vfio-pci 无法接管。"],
+    state: { view: "planner", views: { planner: { host: { texts: [TWO_GPUS, SIMPLEDRM], files: [] }, devices: ["0000:01:00.0"] } } },
   },
 ];
 
