@@ -8,7 +8,7 @@ describe.skipIf(!hasBrowser)("views of a host, in Chromium", () => {
   beforeAll(async () => { served = await servePage(); }, 60_000);
   afterAll(async () => { await served.close(); });
 
-  const views = ["topology", "planner"] as const;
+  const views = ["topology", "planner", "inspector"] as const;
   test.each(views.flatMap((view) => LANGUAGES.map((language) => [view, language] as const)))("%s in %s: no error, no request after load, a heading", async (view, language) => {
     const { page, problems, requests } = await openPage(served, `#/${view}?lang=${language}`);
     const before = requests.length;
@@ -63,6 +63,21 @@ describe.skipIf(!hasBrowser)("views of a host, in Chromium", () => {
     expect(await page.locator(".verdict").innerText()).toContain("exit code");
     const [download] = await Promise.all([page.waitForEvent("download"), page.locator("button[name=save-zip]").click()]);
     expect(download.suggestedFilename()).toBe("plan-fedora-libvirt.zip");
+    expect(problems).toEqual([]);
+    await page.close();
+  });
+
+  test("inspector: a field lights its bytes, a byte its field; a change is noticed and mended", async () => {
+    const { page, problems } = await openPage(served, "#/inspector?lang=en");
+    await page.locator("select[name=host-table]").selectOption("i7-3770-p8z68-v DMAR");
+    await page.locator("button.byte[data-at='56']").click();
+    expect(await page.locator("table.fields tr.lit").innerText()).toContain("BASE_LOW");
+    expect(await page.locator("button.byte.lit").count()).toBe(4);
+    await page.locator("input[name=value]").fill("0xfed95000");
+    await page.locator("input[name=value]").press("Enter");
+    await page.waitForSelector("text=table-checksum-wrong");
+    await page.locator("button[name=checksum]").click();
+    await page.waitForSelector("button[name=checksum]", { state: "detached" });
     expect(problems).toEqual([]);
     await page.close();
   });

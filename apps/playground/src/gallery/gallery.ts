@@ -56,6 +56,12 @@ export const EXAMPLES: readonly Example[] = [
     about: ["The kernel's first framebuffer lies in the card's memory, so vfio-pci cannot have it.", "El primer framebuffer del núcleo está en la memoria de la tarjeta y vfio-pci no puede tomarla.", "内核最初的帧缓冲位于显卡内存中，因此 vfio-pci 无法接管。"],
     state: { view: "planner", views: { planner: { host: { texts: [TWO_GPUS, SIMPLEDRM], files: [] }, devices: ["0000:01:00.0"] } } },
   },
+  {
+    id: "unit-line",
+    title: ["What a kernel's DMAR line says", "Qué dice una línea DMAR del núcleo", "内核的一行 DMAR 日志说了什么"],
+    about: ["The capability registers of an IOMMU, bit by bit; change one and see.", "Los registros de capacidades de un IOMMU, bit a bit; cambie uno y observe.", "逐位查看 IOMMU 的能力寄存器；改一位试试。"],
+    state: { view: "inspector", selection: { field: "SAGAW" } },
+  },
 ];
 
 /** The state of an example. */

@@ -5,7 +5,7 @@ import type { Store } from "../state/store.ts";
 import type { Language } from "../text/words.ts";
 import { Choice } from "../ui/controls.tsx";
 import { fitsAddress, withFile, withoutPiece, withText, type HostChoice } from "./host-choice.ts";
-import "./host-picker.css";
+
 import type { OpenedHost } from "./open-host.ts";
 import { redactPaste } from "./redact.ts";
 import { keepFile } from "./stored-files.ts";

@@ -15,4 +15,5 @@ export const REGISTRY: Partial<Record<ViewId, ViewEntry>> = {
   story: { key: "s", run: true, load: () => import("./story/view.tsx") },
   topology: { key: "t", run: false, load: () => import("./topology/view.tsx") },
   planner: { key: "p", run: false, load: () => import("./planner/view.tsx") },
+  inspector: { key: "n", run: false, load: () => import("./inspector/view.tsx") },
 };
