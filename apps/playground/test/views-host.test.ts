@@ -8,7 +8,7 @@ describe.skipIf(!hasBrowser)("views of a host, in Chromium", () => {
   beforeAll(async () => { served = await servePage(); }, 60_000);
   afterAll(async () => { await served.close(); });
 
-  const views = ["topology", "planner", "inspector"] as const;
+  const views = ["topology", "planner", "inspector", "addresses"] as const;
   test.each(views.flatMap((view) => LANGUAGES.map((language) => [view, language] as const)))("%s in %s: no error, no request after load, a heading", async (view, language) => {
     const { page, problems, requests } = await openPage(served, `#/${view}?lang=${language}`);
     const before = requests.length;

@@ -62,6 +62,12 @@ export const EXAMPLES: readonly Example[] = [
     about: ["The capability registers of an IOMMU, bit by bit; change one and see.", "Los registros de capacidades de un IOMMU, bit a bit; cambie uno y observe.", "逐位查看 IOMMU 的能力寄存器；改一位试试。"],
     state: { view: "inspector", selection: { field: "SAGAW" } },
   },
+  {
+    id: "resized-bar",
+    title: ["A resized BAR of 64 GiB", "Una BAR redimensionada de 64 GiB", "调整到 64 GiB 的 BAR"],
+    about: ["Without Above 4G decoding the host has no room for it, and the guest's window is too small.", "Sin Above 4G decoding el equipo no tiene sitio, y la ventana del invitado es demasiado pequeña.", "没有 Above 4G decoding 时主机放不下它，客户机的窗口也太小。"],
+    state: { view: "addresses", views: { addresses: { host: { bundled: "q35-intel-iommu" }, bar: 16, above4g: false } } },
+  },
 ];
 
 /** The state of an example. */

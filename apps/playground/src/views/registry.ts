@@ -16,4 +16,5 @@ export const REGISTRY: Partial<Record<ViewId, ViewEntry>> = {
   topology: { key: "t", run: false, load: () => import("./topology/view.tsx") },
   planner: { key: "p", run: false, load: () => import("./planner/view.tsx") },
   inspector: { key: "n", run: false, load: () => import("./inspector/view.tsx") },
+  addresses: { key: "a", run: false, load: () => import("./addresses/view.tsx") },
 };
