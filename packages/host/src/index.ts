@@ -1,5 +1,6 @@
 export { reportGroups, type GroupDifference, type GroupsMode, type GroupsReport, type ReportedGroup } from "./groups/groups-report.ts";
 export { hostFacts, wasIommuOn, type HostFacts, type HostFactsOptions } from "./groups/host-facts.ts";
+export { resolveScope } from "./groups/iommu-coverage.ts";
 export { parseCommandLine, type IommuParameters } from "@iommu-lab/pci-bus/groups";
 export type { LspciCapability, LspciFunction, LspciHost } from "./lspci/lspci-function.ts";
 export { machineOfHost, type MachineOfHost } from "./machine/machine-of-host.ts";

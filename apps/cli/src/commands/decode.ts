@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
+import { decodeInput, DecodeInputError, isKind, KIND_LIST, type DecodedInput } from "@iommu-lab/host/decode";
 import { CommandError, ExitCode } from "../exit-code.ts";
-import { decodeInput } from "../input/decode-input.ts";
-import { isKind, KIND_LIST } from "../input/decode-kinds.ts";
 import { readInput } from "../input/read-input.ts";
 import { decodeJson } from "../output/decode-json.ts";
 import { decodeText } from "../output/decode-text.ts";
@@ -26,11 +25,19 @@ const split = (args: readonly string[]): { readonly kind: string | undefined; re
   return { kind, file: second };
 };
 
+const decoded = (name: string, bytes: Uint8Array, kind: string | undefined): DecodedInput[] => {
+  try {
+    return decodeInput(name, bytes, kind);
+  } catch (error) {
+    throw error instanceof DecodeInputError ? new CommandError(ExitCode.BadInput, error.message) : error;
+  }
+};
+
 /** `iommu decode`: tables, registers, records, log lines and table entries in words. Mistakes in a table are shown, and are no failure. */
 export const runDecode = async (args: readonly string[], { json }: DecodeOptions): Promise<ExitCode> => {
   const { kind, file } = split(args);
   const { name, bytes } = await readInput(file);
-  const inputs = decodeInput(name, bytes, kind);
+  const inputs = decoded(name, bytes, kind);
   if (json) {
     const values = inputs.map(decodeJson);
     printJson(values.length === 1 ? values[0] : { tables: values });

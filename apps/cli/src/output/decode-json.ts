@@ -1,7 +1,7 @@
 import { structureName, type DmarScope, type DmarStructure, type DmarTable } from "@iommu-lab/iommu-intel/dmar";
 import type { Decoded, DecodedStructure } from "@iommu-lab/iommu-intel/decode";
 import type { Mcfg } from "@iommu-lab/pci-bus/acpi";
-import type { DecodedInput } from "../input/decode-input.ts";
+import type { DecodedInput } from "@iommu-lab/host/decode";
 import { ivrsJson } from "./decode-ivrs-json.ts";
 import { hexBytes, plain } from "./decode-plain.ts";
 

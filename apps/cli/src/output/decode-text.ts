@@ -1,7 +1,7 @@
 import { structureName, type DmarScope, type DmarStructure, type DmarTable } from "@iommu-lab/iommu-intel/dmar";
 import type { Decoded, DecodedStructure, FieldValue } from "@iommu-lab/iommu-intel/decode";
 import type { Mcfg } from "@iommu-lab/pci-bus/acpi";
-import type { DecodedInput } from "../input/decode-input.ts";
+import type { DecodedInput } from "@iommu-lab/host/decode";
 import { ivrsText } from "./decode-ivrs-text.ts";
 import { at, findingLines } from "./decode-lines.ts";
 import { printable } from "./printable.ts";

@@ -1,5 +1,6 @@
 import { FIRST, type AppState } from "../state/app-state.ts";
 import type { Entry } from "../text/words.ts";
+import { BOOT_NVME, NO_VTD, SIMPLEDRM, TWO_GPUS } from "./example-hosts.ts";
 
 /** An example with an address of its own: `#/example/ID`. */
 export interface Example {
@@ -54,6 +55,54 @@ export const EXAMPLES: readonly Example[] = [
     title: ["Thirty-two interrupts, posted or not", "Treinta y dos interrupciones, publicadas o no", "三十二次中断：投递与否"],
     about: ["One notification for all of them, and no exit: see ON, PIR and NDST.", "Un solo aviso para todas y ninguna salida: vea ON, PIR y NDST.", "全部只需一次通知，无退出：看 ON、PIR 和 NDST。"],
     state: { view: "interrupts", views: { interrupts: { posted: true, messages: 32 } } },
+  },
+  {
+    id: "two-gpus",
+    title: ["Two graphics cards, one group", "Dos tarjetas gráficas, un grupo", "两块显卡，一个组"],
+    about: ["Both slots hang on one processor port without ACS, so neither card can be assigned alone. Give a port ACS and see.", "Ambas ranuras cuelgan de un puerto del procesador sin ACS: ninguna tarjeta puede asignarse sola. Dé ACS a un puerto y observe.", "两个插槽都挂在处理器同一个没有 ACS 的端口上，因此都不能单独分配。给端口加上 ACS 试试。"],
+    state: { view: "topology", selection: { device: "0000:01:00.0" }, views: { topology: { host: { texts: [TWO_GPUS], files: [] } } } },
+  },
+  {
+    id: "acs-override",
+    title: ["The ACS override lie", "La mentira de pcie_acs_override", "ACS 覆盖的谎言"],
+    about: ["pcie_acs_override= splits the groups on paper; the hardware still lets the cards reach each other.", "pcie_acs_override= divide los grupos en el papel; el hardware sigue dejando que las tarjetas se alcancen.", "pcie_acs_override= 只在纸面上拆分了组；硬件仍允许设备互相访问。"],
+    state: { view: "topology", selection: { device: "0000:01:00.0" }, views: { topology: { host: { texts: [TWO_GPUS], files: [] }, downstream: true, multifunction: true } } },
+  },
+  {
+    id: "boot-nvme",
+    title: ["The boot disk is in my card's group", "El disco de arranque está en el grupo de mi tarjeta", "启动盘与我的显卡同组"],
+    about: ["A chipset's switch without ACS: the card and the NVMe disk would go to the guest together.", "Un conmutador del chipset sin ACS: la tarjeta y el disco NVMe irían juntos al invitado.", "芯片组的交换机没有 ACS：显卡和 NVMe 磁盘会一起交给客户机。"],
+    state: { view: "topology", selection: { device: "0000:06:00.0" }, views: { topology: { host: { texts: [BOOT_NVME], files: [] } } } },
+  },
+  {
+    id: "plan-a-card",
+    title: ["A plan for a graphics card", "Un plan para una tarjeta gráfica", "显卡直通方案"],
+    about: ["What the doctor finds on an i7-3770, and every file it takes: read, compare, save.", "Qué encuentra el diagnóstico en un i7-3770 y todos los archivos necesarios: léalos, compárelos, guárdelos.", "在 i7-3770 上的诊断结果，以及所需的全部文件：阅读、比较、保存。"],
+    state: { view: "planner", views: { planner: { host: { bundled: "i7-3770-p8z68-v" }, devices: ["0000:01:00.0"] } } },
+  },
+  {
+    id: "i7-2600k",
+    title: ["i7-2600K: no VT-d", "i7-2600K: sin VT-d", "i7-2600K：没有 VT-d"],
+    about: ["Everything is switched on, and yet: this processor has no IOMMU.", "Todo está activado y, sin embargo, este procesador no tiene IOMMU.", "一切都已启用，然而这款处理器没有 IOMMU。"],
+    state: { view: "planner", views: { planner: { host: { texts: [NO_VTD], files: [] }, devices: ["0000:01:00.0"] } } },
+  },
+  {
+    id: "simpledrm",
+    title: ["simpledrm took my BAR", "simpledrm se quedó con mi BAR", "simpledrm 占用了我的 BAR"],
+    about: ["The kernel's first framebuffer lies in the card's memory, so vfio-pci cannot have it.", "El primer framebuffer del núcleo está en la memoria de la tarjeta y vfio-pci no puede tomarla.", "内核最初的帧缓冲位于显卡内存中，因此 vfio-pci 无法接管。"],
+    state: { view: "planner", views: { planner: { host: { texts: [TWO_GPUS, SIMPLEDRM], files: [] }, devices: ["0000:01:00.0"] } } },
+  },
+  {
+    id: "unit-line",
+    title: ["What a kernel's DMAR line says", "Qué dice una línea DMAR del núcleo", "内核的一行 DMAR 日志说了什么"],
+    about: ["The capability registers of an IOMMU, bit by bit; change one and see.", "Los registros de capacidades de un IOMMU, bit a bit; cambie uno y observe.", "逐位查看 IOMMU 的能力寄存器；改一位试试。"],
+    state: { view: "inspector", selection: { field: "SAGAW" } },
+  },
+  {
+    id: "resized-bar",
+    title: ["A resized BAR of 64 GiB", "Una BAR redimensionada de 64 GiB", "调整到 64 GiB 的 BAR"],
+    about: ["Without Above 4G decoding the host has no room for it, and the guest's window is too small.", "Sin Above 4G decoding el equipo no tiene sitio, y la ventana del invitado es demasiado pequeña.", "没有 Above 4G decoding 时主机放不下它，客户机的窗口也太小。"],
+    state: { view: "addresses", views: { addresses: { host: { bundled: "q35-intel-iommu" }, bar: 16, above4g: false } } },
   },
 ];
 

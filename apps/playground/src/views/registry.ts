@@ -20,4 +20,8 @@ export const REGISTRY: Partial<Record<ViewId, ViewEntry>> = {
   caches: { key: "c", run: false, load: () => import("./caches/view.tsx") },
   faults: { key: "f", run: true, load: () => import("./faults/view.tsx") },
   interrupts: { key: "i", run: false, load: () => import("./interrupts/view.tsx") },
+  topology: { key: "t", run: false, load: () => import("./topology/view.tsx") },
+  planner: { key: "p", run: false, load: () => import("./planner/view.tsx") },
+  inspector: { key: "n", run: false, load: () => import("./inspector/view.tsx") },
+  addresses: { key: "a", run: false, load: () => import("./addresses/view.tsx") },
 };

@@ -8,6 +8,7 @@ export { explainLog, LOG_FORMATS, type LogEvent, type LogFormat, type LogLevel, 
 export { DomainXmlError, looksLikeDomainXml, parseDomainXml } from "./domain-xml.ts";
 export { looksLikeQemuCommand, parseQemuCommand } from "./qemu-command.ts";
 export { gatherHost, type Gathered, type Piece } from "../pieces/gather.ts";
+export { piecesOfBytes, piecesOfFile, piecesOfTree } from "../pieces/pieces-of.ts";
 export { recogniseText, type Recognised } from "../pieces/recognise.ts";
 export { makeReport, type ReportOptions } from "../report/make-report.ts";
 export { parseReport, ReportError, type HardwareReport } from "../report/report-schema.ts";

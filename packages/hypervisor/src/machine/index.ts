@@ -1,3 +1,4 @@
+export { addressMap, type AddressMap } from "./address-map.ts";
 export { HostKernel, type HostGroup, type HostInterrupt } from "./host-kernel.ts";
 export { HostProcessors, type HostVector, type InterruptHandler, type StrayInterrupt } from "./host-processors.ts";
 export { kernelOptions, type KernelOptions } from "./kernel-options.ts";

@@ -192,7 +192,7 @@ const entryAt = (words: Int32Array, at: number, space: number): SpacedTranslatio
   const second = words[at + TAG_HIGH] as number; // at is of an entry
   const flags = words[at + FLAGS] as number;
   const bits = second >>> SIZE_SHIFT;
-  return { space, page: pageAt(words[at + TAG_LOW] as number, second & (2 ** SIZE_SHIFT - 1), 0) * 2 ** bits, hostPage: (words[at + PAGE_HIGH] as number) * 0x1_0000_0000 + ((words[at + PAGE] as number) >>> 0), pageShift: 12 + bits, rights: flags & USER_RIGHTS };
+  return { space, page: pageAt(words[at + TAG_LOW] as number, second & (2 ** SIZE_SHIFT - 1), 0) * 2 ** bits, hostPage: (words[at + PAGE_HIGH] as number) * 0x1_0000_0000 + ((words[at + PAGE] as number) >>> 0), pageShift: 12 + bits, rights: flags & IOTLB_ENTRY.USER_RIGHTS };
 };
 
 /**

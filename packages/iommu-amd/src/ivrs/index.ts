@@ -2,7 +2,26 @@ export { decodeIvrs, IvrsError } from "./decode.ts";
 export { DIAGNOSES, type Diagnosis, type DiagnosisId } from "./diagnosis.ts";
 export { diagnoseIvrs } from "./diagnose.ts";
 export { encodeIvrs } from "./encode.ts";
-export { DTE_SETTING, IVHD_ATTRIBUTES, IVHD_FEATURES, IVHD_FLAGS, IVMD_FLAGS, structureName } from "./layouts.ts";
+export {
+  DTE_SETTING,
+  ENTRY_ACPI,
+  ENTRY_ALIAS,
+  ENTRY_ALL,
+  ENTRY_EXTENDED,
+  ENTRY_RANGE_END,
+  ENTRY_SELECT,
+  ENTRY_SPECIAL,
+  IVHD_10,
+  IVHD_11,
+  IVHD_40,
+  IVHD_ATTRIBUTES,
+  IVHD_FEATURES,
+  IVHD_FLAGS,
+  IVMD,
+  IVMD_FLAGS,
+  IVRS_BODY,
+  structureName,
+} from "./layouts.ts";
 export { countingBlocks, rangesOf, type IvhdRange } from "./ranges.ts";
 export type {
   AcpiEntry,

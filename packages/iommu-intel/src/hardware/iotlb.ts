@@ -164,7 +164,7 @@ const entryAt = (words: Int32Array, at: number, space: number): SpacedTranslatio
   const flags = words[at + FLAGS] as number;
   const first = words[at + PAGE] as number;
   const bits = 9 * (second >>> CLASS_SHIFT);
-  return { space, page: pageAt(words[at + TAG_LOW] as number, second & (2 ** CLASS_SHIFT - 1), 0) * 2 ** bits, hostPage: (flags & FAR) === 0 ? first : (words[at + PAGE_HIGH] as number) * 0x1_0000_0000 + (first >>> 0), pageShift: 12 + bits, rights: flags & USER_RIGHTS };
+  return { space, page: pageAt(words[at + TAG_LOW] as number, second & (2 ** CLASS_SHIFT - 1), 0) * 2 ** bits, hostPage: (flags & FAR) === 0 ? first : (words[at + PAGE_HIGH] as number) * 0x1_0000_0000 + (first >>> 0), pageShift: 12 + bits, rights: flags & IOTLB_ENTRY.USER_RIGHTS };
 };
 
 /**

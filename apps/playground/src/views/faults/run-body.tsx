@@ -1,7 +1,7 @@
 import type { RunEvent } from "@iommu-lab/hypervisor/scenarios";
 import type { VNode } from "preact";
 import type { PlayedRun } from "../../run/play.ts";
-import { stepOf } from "../../shell/timeline.tsx";
+import { stepOf } from "../../run/steps.ts";
 import { Table } from "../../ui/table.tsx";
 import type { ViewProps } from "../view.ts";
 import type { FaultSettings } from "./settings.ts";

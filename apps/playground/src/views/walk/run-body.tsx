@@ -1,7 +1,7 @@
 import type { VNode } from "preact";
 import { eventSentence } from "../../run/event-words.ts";
 import type { PlayedRun } from "../../run/play.ts";
-import { stepOf } from "../../shell/timeline.tsx";
+import { stepOf } from "../../run/steps.ts";
 import { hex } from "../entries/edits.ts";
 import type { ViewProps } from "../view.ts";
 import { EntryPanel } from "./entry-panel.tsx";

@@ -1,6 +1,6 @@
 import type { VNode } from "preact";
 import { eventSentence } from "../../run/event-words.ts";
-import { stepOf } from "../../shell/timeline.tsx";
+import { stepOf } from "../../run/steps.ts";
 import { Choice } from "../../ui/controls.tsx";
 import { view, type ViewProps } from "../view.ts";
 import { LabBody, labText } from "./lab-body.tsx";

@@ -72,6 +72,9 @@ export const bitsKindOf = (kind: string): BitsKind | undefined => (Object.hasOwn
 const TEXT_KINDS = ["log", "debugfs"] as const;
 const TABLE_KINDS = ["dmar", "ivrs", "mcfg"] as const;
 
+/** Names of all row kinds: structures first. */
+export const BITS_KINDS: readonly string[] = [...Object.keys(STRUCTURES), ...REGISTER_KINDS.keys()];
+
 /** For messages and help; the other registers go by their names too. */
 export const KIND_LIST = [...TABLE_KINDS, "cap", "ecap", "gsts", "fsts", "efr", "efr2", "amd-control", "amd-status", ...TEXT_KINDS, ...Object.keys(STRUCTURES)].join(", ");
 

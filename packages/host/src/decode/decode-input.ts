@@ -2,15 +2,19 @@ import * as amd from "@iommu-lab/iommu-amd/decode";
 import { decodeIvrs, IvrsError, type IvrsTable } from "@iommu-lab/iommu-amd/ivrs";
 import { decodeDebugfs, decodeKernelLog, decodeRegister, debugfsFile, REGISTERS, structuresOf, parseWords, WordsError, type Decoded, type Told, type Word } from "@iommu-lab/iommu-intel/decode";
 import { decodeDmar, DmarError, type DmarTable } from "@iommu-lab/iommu-intel/dmar";
-import { decodeMcfg, type Mcfg } from "@iommu-lab/pci-bus/acpi";
-import { CommandError, ExitCode } from "../exit-code.ts";
-import { DumpError, findTables, isText, type FoundTable } from "./acpi-bytes.ts";
+import { decodeMcfg, DumpError, findTables, isText, type FoundTable, type Mcfg } from "@iommu-lab/pci-bus/acpi";
+import { toText } from "../tree/text.ts";
 import { bitsKindOf, KIND_LIST, type BitsKind } from "./decode-kinds.ts";
 
 /** What an input turned out to be. */
 export type DecodedInput = { readonly kind: "dmar"; readonly dmar: DmarTable } | { readonly kind: "ivrs"; readonly ivrs: IvrsTable } | { readonly kind: "mcfg"; readonly mcfg: Mcfg } | { readonly kind: "bits"; readonly decoded: Decoded };
 
-const bad = (message: string): CommandError => new CommandError(ExitCode.BadInput, message);
+/** Nothing can be made of an input; the message says what to do. */
+export class DecodeInputError extends Error {
+  override readonly name = "DecodeInputError";
+}
+
+const bad = (message: string): DecodeInputError => new DecodeInputError(message);
 
 const decodeTable = (name: string, { signature, bytes }: FoundTable, kind?: string): DecodedInput | undefined => {
   if (kind !== undefined && kind !== signature.toLowerCase()) return undefined;
@@ -172,10 +176,10 @@ const recognise = (name: string, bytes: Uint8Array, text: string | undefined): D
 
 /**
  * Decodes an input by its kind, or by what it shows.
- * @throws CommandError with exit code 2 when nothing can be made of it
+ * @throws DecodeInputError when nothing can be made of it
  */
 export const decodeInput = (name: string, bytes: Uint8Array, kind: string | undefined): DecodedInput[] => {
-  const text = isText(bytes) ? new TextDecoder().decode(bytes) : undefined;
+  const text = isText(bytes) ? toText(bytes) : undefined;
   if (kind === undefined) return recognise(name, bytes, text);
   const bits = bitsKindOf(kind);
   if (bits) return [fromKind(name, bytes, text, kind, bits)];
