@@ -59,7 +59,7 @@ describe.skipIf(!hasBrowser)(`the built playground in Chromium${hasBrowser ? "" 
   test("the palette finds a scenario by typing; help and gallery open and close by keys", async () => {
     const { page } = await openPage(served);
     await page.keyboard.press("/");
-    await page.keyboard.type("forged");
+    await page.keyboard.type("msi-forgery");
     await page.keyboard.press("Enter");
     await page.waitForSelector(`main[data-hash="${hashOf("msi-forgery")}"]`);
     await page.keyboard.press("?");

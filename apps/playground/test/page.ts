@@ -1,12 +1,12 @@
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { chromium, type Browser, type Page } from "playwright-core";
-import { build, preview } from "vite";
+import { preview } from "vite";
 
 export const BROWSER = process.env.CHROMIUM ?? "/usr/bin/chromium";
-export const hasBrowser = existsSync(BROWSER);
+const dist = fileURLToPath(new URL("../dist", import.meta.url));
+/** Whether there is a browser, and a built page for it. */
+export const hasBrowser = existsSync(BROWSER) && existsSync(dist);
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** The built page, served and open in a browser. */
@@ -17,21 +17,17 @@ export interface Served {
   readonly close: () => Promise<void>;
 }
 
-/** Builds the page and serves what was built. */
+/** Serves what `pnpm build` has built. */
 export const servePage = async (): Promise<Served> => {
-  const folder = mkdtempSync(join(tmpdir(), "iommu-playground-"));
-  const outDir = join(folder, "site");
-  await build({ root, logLevel: "error", build: { outDir, emptyOutDir: true } });
-  const server = await preview({ root, logLevel: "error", build: { outDir }, preview: { port: 0, host: "127.0.0.1" } });
+  const server = await preview({ root, logLevel: "error", preview: { port: 0, host: "127.0.0.1" } });
   const browser = await chromium.launch({ executablePath: BROWSER, args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"] });
   return {
     url: server.resolvedUrls?.local[0] ?? "",
-    folder: outDir,
+    folder: dist,
     browser,
     close: async () => {
       await browser.close();
       await server.close();
-      rmSync(folder, { recursive: true, force: true });
     },
   };
 };

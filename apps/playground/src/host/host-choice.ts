@@ -9,7 +9,7 @@ export const MOST_TEXT = 8_192;
 const MOST_PIECES = 16;
 const ID = /^[a-z0-9-]{1,40}$/;
 
-export const FIRST_HOST: HostChoice = { bundled: bundledHosts[0].name };
+const FIRST_HOST: HostChoice = { bundled: bundledHosts[0].name };
 
 const strings = (value: unknown): readonly string[] => (Array.isArray(value) ? value.filter((each): each is string => typeof each === "string").slice(0, MOST_PIECES) : []);
 

@@ -4,7 +4,7 @@ import { gatherHost, piecesOfBytes, piecesOfFile, type GuestDomain, type Piece }
 import { unpack } from "./unpack.ts";
 
 /** One thing that was given, and what it turned out to be. */
-export interface GivenPiece {
+interface GivenPiece {
   readonly label: string;
   /** In the recogniser's words; none: nothing known. */
   readonly kinds: readonly string[];

@@ -8,9 +8,9 @@ import { decodeDmar, DmarError } from "@iommu-lab/iommu-intel/dmar";
 import type { AddressesSettings } from "./settings.ts";
 
 /** Whose addresses: the machine's, a device's, the guest's. */
-export type Lane = "hpa" | "iova" | "gpa";
+type Lane = "hpa" | "iova" | "gpa";
 export const LANES = ["hpa", "iova", "gpa"] as const;
-export type RegionKind = "ram" | "bar" | "registers" | "ecam" | "interrupts" | "reserved" | "firmware" | "window" | "overflow";
+type RegionKind = "ram" | "bar" | "registers" | "ecam" | "interrupts" | "reserved" | "firmware" | "window" | "overflow";
 
 /** A range of addresses; `last` inclusive. */
 export interface Region {
@@ -22,7 +22,7 @@ export interface Region {
   readonly device?: string;
 }
 
-export const GIB = 1n << 30n;
+const GIB = 1n << 30n;
 const MIB = 1n << 20n;
 const FOUR_GIB = 4n * GIB;
 

@@ -28,8 +28,8 @@ const sizeText = (size: bigint): string => {
   return rest >= 100_000n ? `${hex(size)} B` : `${rest} ${UNITS[unit] ?? ""}`;
 };
 
-/** What comes of the choice, each with whether it is well. */
-const outcomes = ({ host, guest, beyond, barSize, processorBits, iommuBits, assumed }: AddressPlan, { above4g }: AddressesSettings, language: Language): { readonly good: boolean; readonly text: string }[] => {
+/** What comes of the choice, each with whether it is well; undefined where it is not known. */
+const outcomes = ({ host, guest, beyond, barSize, processorBits, iommuBits, assumed }: AddressPlan, { above4g }: AddressesSettings, language: Language): { readonly good: boolean | undefined; readonly text: string }[] => {
   const say = addressesWords(language);
   const [size, end] = [sizeText(barSize), hex((1n << BigInt(iommuBits)) - 1n)];
   const window = sizeText(guest.window.last - guest.window.first + 1n);
@@ -37,7 +37,7 @@ const outcomes = ({ host, guest, beyond, barSize, processorBits, iommuBits, assu
     host.bar ? { good: true, text: say("hostFits", { size, at: hex(host.bar.first) }) } : { good: false, text: above4g ? say("hostBits", { size, bits: processorBits }) : say("hostFails", { size, free: sizeText(host.free) }) },
     guest.bar ? { good: true, text: say("guestFits", { at: hex(guest.bar.first), window }) } : { good: false, text: say("guestFails", { window, size, more: String((2n * barSize) >> 20n) }) },
     beyond === undefined ? { good: true, text: say("within", { end }) } : { good: false, text: say("beyond", { last: hex(beyond), bits: iommuBits, end }) },
-    ...(assumed ? [{ good: true, text: say("assumed", { bits: iommuBits }) }] : []),
+    ...(assumed ? [{ good: undefined, text: say("assumed", { bits: iommuBits }) }] : []),
   ];
 };
 
@@ -102,7 +102,7 @@ const Shown = ({ host, ...props }: Props & { readonly host: OpenedHost }): VNode
     <>
       <Controls {...props} />
       <h2>{say("outcome")}</h2>
-      <ul class="outcomes" role="status">{outcomes(plan, settings, language).map(({ good, text: sentence }) => <li key={sentence} class={good ? "good" : "bad"}>{good ? "✓" : "✗"} {sentence}</li>)}</ul>
+      <div role="status"><ul class="outcomes">{outcomes(plan, settings, language).map(({ good, text: sentence }) => <li key={sentence} class={good === undefined ? undefined : good ? "good" : "bad"}>{good === undefined ? "?" : good ? "✓" : "✗"} {sentence}</li>)}</ul></div>
       <Lanes plan={plan} language={language} selected={selected} onSelect={select} />
       <h2>{say("table")}</h2>
       <Table caption={say("table")} heads={[say("first"), say("last"), say("size"), say("lane"), say("name"), say("kind")]} current={new Set(rows.flatMap((region, i) => (hex(region.first) === selected ? [i] : [])))} onRow={(i) => { const region = rows[i]; if (region) select(region); }} rows={rows.map(({ first, last, lane, name, kind }) => [<code key="first">{hex(first)}</code>, <code key="last">{hex(last)}</code>, sizeText(last - first + 1n), say(lane), name, say(kind)])} />
@@ -127,7 +127,7 @@ const text = ({ settings, language }: Props): string => {
   const host = hostNow(settings.host);
   if (!host) return "";
   const plan = planAddresses(host.snapshot, settings);
-  return [...outcomes(plan, settings, language).map(({ good, text: sentence }) => `${good ? "ok" : "NOT OK"} ${sentence}`), "", tableText([say("first"), say("last"), say("size"), say("lane"), say("name"), say("kind")], sorted(plan.regions).map(({ first, last, lane, name, kind }) => [hex(first), hex(last), sizeText(last - first + 1n), say(lane), name, say(kind)]))].join("\n");
+  return [...outcomes(plan, settings, language).map(({ good, text: sentence }) => `${good === undefined ? "?" : good ? "ok" : "NOT OK"} ${sentence}`), "", tableText([say("first"), say("last"), say("size"), say("lane"), say("name"), say("kind")], sorted(plan.regions).map(({ first, last, lane, name, kind }) => [hex(first), hex(last), sizeText(last - first + 1n), say(lane), name, say(kind)]))].join("\n");
 };
 
 /** Whose addresses are what: the machine's, the device's and the guest's, side by side. */

@@ -13,7 +13,7 @@ export interface Queued {
 }
 
 /** What is cached of a source, by the cache's own tag. */
-export interface ShownSource {
+interface ShownSource {
   readonly requester: number;
   readonly domain: number;
 }

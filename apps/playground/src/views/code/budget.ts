@@ -1,5 +1,5 @@
 /** An experiment that wants more than it may have. */
-export class OverBudget extends Error {
+class OverBudget extends Error {
   override readonly name = "OverBudget";
 }
 

@@ -24,7 +24,7 @@ const Cells = ({ field, name, words, onWords, language }: Omit<EditorProps, "lay
   <div class="cells">
     {Array.from({ length: field.msb - field.lsb + 1 }, (_, i) => {
       const bit = field.msb - i;
-      return <button key={bit} type="button" class="cell" aria-pressed={bitOf(words, bit) === 1} aria-label={entryWords(language)("bit", { bit, field: name })} title={String(bit)} disabled={!onWords} onClick={() => { onWords?.(flip(words, bit)); }}>{bitOf(words, bit)}</button>;
+      return <button key={bit} type="button" class="cell" aria-pressed={bitOf(words, bit) === 1} aria-label={`${bitOf(words, bit)} ${entryWords(language)("bit", { bit, field: name })}`} title={String(bit)} disabled={!onWords} onClick={() => { onWords?.(flip(words, bit)); }}>{bitOf(words, bit)}</button>;
     })}
   </div>
 );

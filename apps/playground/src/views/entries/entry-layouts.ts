@@ -6,7 +6,7 @@ import type { ExplanationStep } from "@iommu-lab/pci-bus";
 import type { AnyLayout } from "../bench/tables.ts";
 
 /** What an entry is part of: tables that find a source, tables of one stage, interrupts. */
-export type Track = "source" | "single" | "outer" | "interrupt";
+type Track = "source" | "single" | "outer" | "interrupt";
 
 /** What is known of the structures that explanations name. */
 export interface EntryKind {

@@ -1,6 +1,5 @@
 /** What lies behind a fault; advice is by these. */
-export const CAUSES = ["unmapped", "permission", "reserved", "width", "source", "entry", "window", "compatibility", "absent", "impostor", "pasid", "hardware", "other"] as const;
-export type Cause = (typeof CAUSES)[number];
+export type Cause = "unmapped" | "permission" | "reserved" | "width" | "source" | "entry" | "window" | "compatibility" | "absent" | "impostor" | "pasid" | "hardware" | "other";
 
 const BY_REASON: readonly (readonly [Cause, readonly number[]])[] = [
   ["unmapped", [0x06, 0x71, 0x79]],

@@ -15,7 +15,7 @@ import { runVtd } from "./vtd-lab.ts";
 /** So many records are listed. */
 const MOST_LISTED = 16;
 
-export const runLab = (settings: FaultSettings): FaultLab => (settings.vendor === "intel" ? runVtd(settings) : runAmd(settings));
+const runLab = (settings: FaultSettings): FaultLab => (settings.vendor === "intel" ? runVtd(settings) : runAmd(settings));
 
 /** The ring of records, and buttons that fill and empty it. */
 export const RingBody = ({ settings, keep, language, state, store }: ViewProps<FaultSettings>): VNode => {

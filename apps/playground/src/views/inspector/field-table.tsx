@@ -1,5 +1,6 @@
 import type { VNode } from "preact";
 import type { Language } from "../../text/words.ts";
+import { Draft, readHexadecimal } from "../../ui/controls.tsx";
 import { bitsAt, valueText, type FieldNode } from "./fields.ts";
 import { inspectorWords } from "./text.ts";
 
@@ -12,15 +13,8 @@ const Editor = ({ node, bytes, language, onValue }: { readonly node: FieldNode; 
   const bits = node.msb - node.lsb + 1;
   const now = `0x${bitsAt(bytes, node.lsb, node.msb).toString(16)}`;
   return (
-    <input type="text" class="hex" name="value" size={Math.min(20, Math.ceil(bits / 4) + 3)} aria-label={say("edit", { name: node.name })} value={now} spellcheck={false} autocomplete="off"
-      onChange={({ currentTarget }) => {
-        const digits = /^(?:0x)?([0-9a-f]{1,32})$/i.exec(currentTarget.value.trim())?.[1];
-        const value = digits === undefined ? undefined : BigInt(`0x${digits}`);
-        const fits = value !== undefined && value < 1n << BigInt(bits);
-        currentTarget.setCustomValidity(fits ? "" : `0x0 … 0x${((1n << BigInt(bits)) - 1n).toString(16)}`);
-        currentTarget.reportValidity();
-        if (fits) onValue(value);
-      }} />
+    <Draft type="text" name="value" size={Math.min(20, Math.ceil(bits / 4) + 3)} label={say("edit", { name: node.name })} value={now}
+      commit={(text, field) => { const value = readHexadecimal(text, bits, field); if (value !== undefined) onValue(value); }} />
   );
 };
 

@@ -19,7 +19,7 @@ export interface FieldNode {
 
 /** Fields have at most this many digits to be edited at once. */
 const LONGEST_ID = 40;
-export const idOf = (offset: number, name: string): string => `${offset.toString(16)} ${name}`.replace(/[^\w .:[\]-]/g, "").slice(0, LONGEST_ID);
+const idOf = (offset: number, name: string): string => `${offset.toString(16)} ${name}`.replace(/[^\w .:[\]-]/g, "").slice(0, LONGEST_ID);
 
 /** Bits of bytes as a number; bytes past the end are zero. */
 export const bitsAt = (bytes: Uint8Array, lsb: number, msb: number): bigint => {

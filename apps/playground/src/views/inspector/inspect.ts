@@ -41,7 +41,7 @@ const littleEndian = (value: bigint, width: number): Uint8Array => Uint8Array.fr
 const bigEndianValue = (bytes: Uint8Array): bigint => bytes.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
 
 /** Bytes of a hex dump with or without offsets, or of plain hexadecimal; undefined for anything else. */
-export const hexBytes = (text: string): Uint8Array | undefined => {
+const hexBytes = (text: string): Uint8Array | undefined => {
   const lines = text.split("\n").map((line) => line.trim()).filter((line) => line !== "");
   const dumped = lines.every((line) => /^[0-9a-f]{4,8}:?[ \t]/i.test(line));
   const plain = lines.map((line) => (dumped ? line.replace(/^[0-9a-f]{4,8}:?[ \t]+/i, "").replace(/ {2,}\S{0,20}$|[ \t]+\|.{0,20}\|$/, "") : line)).join(" ").replace(/0x/gi, "").replace(/[\s,;]/g, "");

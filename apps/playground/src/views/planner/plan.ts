@@ -7,7 +7,7 @@ import type { PlannerSettings } from "./settings.ts";
 export type Planned = ReturnType<typeof makePlan>;
 
 /** Functions that are chosen and there. */
-export const chosenDevices = ({ functions }: HostSnapshot, devices: readonly string[]): FunctionAddress[] =>
+const chosenDevices = ({ functions }: HostSnapshot, devices: readonly string[]): FunctionAddress[] =>
   devices.flatMap((text) => {
     const address = parseAddress(text);
     return address && functions.some((f) => formatAddress(f.address) === formatAddress(address)) ? [address] : [];

@@ -42,7 +42,7 @@ const Slot = ({ node, ports, language, onEdit }: { readonly node: TopologyNode; 
 };
 
 /** An edit in words. */
-export const editText = (edit: Edit, language: Language): string => {
+const editText = (edit: Edit, language: Language): string => {
   const say = topologyWords(language);
   switch (edit.kind) {
     case "acs": return say("editAcs", { at: edit.at, control: `0x${edit.control.toString(16)}` });

@@ -10,14 +10,14 @@ export interface PlacedNode {
   readonly x: number;
   readonly y: number;
 }
-export interface PlacedRoot {
+interface PlacedRoot {
   readonly name: string;
   readonly x: number;
   readonly y: number;
   /** Down to its last function. */
   readonly last: number;
 }
-export interface Edge {
+interface Edge {
   readonly from: string;
   readonly to: string;
   readonly d: string;

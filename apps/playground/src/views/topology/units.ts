@@ -4,7 +4,7 @@ import { decodeIvrs, decodeIvrsUnits, IvrsError } from "@iommu-lab/iommu-amd/ivr
 import { decodeDmar, DmarError, type DmarScope, type DmarTable } from "@iommu-lab/iommu-intel/dmar";
 
 /** An IOMMU as firmware's table names it. */
-export interface Unit {
+interface Unit {
   /** "U0": its place in the table. */
   readonly id: string;
   readonly name: "DRHD" | "IVHD";

@@ -31,7 +31,7 @@ const faultText = ({ mode, translation, steps }: WalkRun): string => {
 };
 
 /** What came of a request, as a sentence. */
-export const verdict = (run: WalkRun, say: WalkSay): string => {
+const verdict = (run: WalkRun, say: WalkSay): string => {
   const { host, translation } = run;
   if (host !== undefined) return say("translated", { host: hex(host), size: SIZES[translation.pageShift] ?? `2^${translation.pageShift}`, rights: rightsText(translation.permissions) });
   return translation.fault === 0 ? say("refused") : say("stopped", { fault: faultText(run) });

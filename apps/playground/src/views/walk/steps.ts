@@ -2,7 +2,7 @@ import type { ExplanationStep } from "@iommu-lab/pci-bus";
 import { kindOf, pointerOf, type EntryKind } from "../entries/entry-layouts.ts";
 
 /** What an entry of tables allows, by letters: R, W, X, U (user) where its format says so. */
-export type Rights = string;
+type Rights = string;
 
 /** A step with what is known of its structure. */
 export interface WalkStep {

@@ -20,7 +20,7 @@ const PASS = 4;
 const LEGACY_UNIT = withCapabilities(LEGACY, { cap: { SAGAW: 0b1110, MGAW: 56 }, hostAddressWidth: WIDTH });
 const SCALABLE_UNIT = withCapabilities(SCALABLE, { hostAddressWidth: WIDTH });
 
-export const vtdCapabilities = ({ kind }: WalkMode): VtdCapabilities => (kind === "legacy" ? LEGACY_UNIT : SCALABLE_UNIT);
+const vtdCapabilities = ({ kind }: WalkMode): VtdCapabilities => (kind === "legacy" ? LEGACY_UNIT : SCALABLE_UNIT);
 
 const SECOND_STAGE: TableFormat = {
   layout: SECOND_STAGE_ENTRY,
