@@ -1,5 +1,5 @@
 import { useSignal } from "@preact/signals";
-import type { VNode } from "preact";
+import type { TargetedEvent, TargetedInputEvent, VNode } from "preact";
 
 /** A labelled choice. */
 export const Choice = <T extends string>({ label, name, value, options, onChange }: { readonly label: string; readonly name: string; readonly value: T; readonly options: readonly (readonly [value: T, text: string])[]; readonly onChange: (value: T) => void }): VNode => (
@@ -18,15 +18,20 @@ export const Tick = ({ label, name, value, on, onChange }: { readonly label: str
 /** A field whose text is the visitor's until Enter or leaving: what is drawn anew meanwhile does not take it away. */
 export const Draft = ({ type, name, label, value, commit, size, least, most }: { readonly type: "text" | "number"; readonly name: string; readonly label?: string; readonly value: string; readonly commit: (text: string, field: HTMLInputElement) => void; readonly size?: number; readonly least?: number; readonly most?: number }): VNode => {
   const draft = useSignal<string | undefined>(undefined);
-  return (
-    <input type={type} name={name} aria-label={label} size={size} min={least} max={most} class={type === "text" ? "hex" : undefined} autocomplete="off" spellcheck={false} value={draft.value ?? value}
-      onInput={({ currentTarget }) => { draft.value = currentTarget.value; }}
-      onChange={({ currentTarget }) => {
-        const text = currentTarget.value;
-        draft.value = undefined;
-        commit(text, currentTarget);
-      }} />
-  );
+  const shared = {
+    name,
+    "aria-label": label,
+    autocomplete: "off",
+    spellcheck: false,
+    value: draft.value ?? value,
+    onInput: ({ currentTarget }: TargetedInputEvent<HTMLInputElement>) => { draft.value = currentTarget.value; },
+    onChange: ({ currentTarget }: TargetedEvent<HTMLInputElement>) => {
+      const text = currentTarget.value;
+      draft.value = undefined;
+      commit(text, currentTarget);
+    },
+  } as const;
+  return type === "number" ? <input type="number" min={least} max={most} {...shared} /> : <input type="text" size={size} class="hex" {...shared} />;
 };
 
 /** A labelled whole number. */
