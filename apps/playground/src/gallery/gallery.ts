@@ -104,6 +104,30 @@ export const EXAMPLES: readonly Example[] = [
     about: ["Without Above 4G decoding the host has no room for it, and the guest's window is too small.", "Sin Above 4G decoding el equipo no tiene sitio, y la ventana del invitado es demasiado pequeña.", "没有 Above 4G decoding 时主机放不下它，客户机的窗口也太小。"],
     state: { view: "addresses", views: { addresses: { host: { bundled: "q35-intel-iommu" }, bar: 16, above4g: false } } },
   },
+  {
+    id: "white-rabbit",
+    title: ["White Rabbit: forged interrupts", "White Rabbit: interrupciones falsificadas", "白兔：伪造的中断"],
+    about: ["A device writes messages with vectors of its choice. Take interrupt remapping away and see what arrives.", "Un dispositivo escribe mensajes con los vectores que quiere. Quite el remapeo de interrupciones y vea qué llega.", "设备写入自选向量的消息。关掉中断重映射，看看什么会到达。"],
+    state: { view: "attacks", run: run("msi-forgery"), step: 1_000_000, selection: { device: "0000:01:00.0" }, views: { attacks: { lab: "msi-forging", answered: false } } },
+  },
+  {
+    id: "unmap-without-flush",
+    title: ["Unmap without flush", "Desasignar sin vaciar", "解除映射却不刷新"],
+    about: ["Lazy mode shares one invalidation among many unmaps; until then the device still sees every page.", "El modo perezoso comparte una invalidación entre muchas desasignaciones; hasta entonces el dispositivo ve cada página.", "延迟模式让多次解除共用一次失效；在那之前设备仍能看到每一页。"],
+    state: { view: "attacks", run: run("strict-lazy-pt"), step: 1_000_000, selection: { device: "0000:01:00.0" }, views: { attacks: { lab: "stale-iotlb", answered: false } } },
+  },
+  {
+    id: "three-vms-vga",
+    title: ["Three VMs, one VGA window", "Tres VM, una ventana VGA", "三台虚拟机，一个 VGA 窗口"],
+    about: ["Who owns 0xa0000, who holds a lock and who waits, access by access.", "Quién posee 0xa0000, quién tiene un bloqueo y quién espera, acceso a acceso.", "逐次访问地看谁拥有 0xa0000、谁持锁、谁在等待。"],
+    state: { view: "vga", run: run("three-vms-one-window"), step: 1_000_000 },
+  },
+  {
+    id: "first-experiment",
+    title: ["Your own machine, in TypeScript", "Su propia máquina, en TypeScript", "用 TypeScript 写自己的机器"],
+    about: ["Map a page, write through it and past it, and count the faults.", "Asigne una página, escriba a través de ella y fuera de ella, y cuente los fallos.", "映射一页，通过它写入也写到它之外，并数一数故障。"],
+    state: { view: "code", views: { code: { program: "first-dma", source: "" } } },
+  },
 ];
 
 /** The state of an example. */

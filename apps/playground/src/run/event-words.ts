@@ -1,4 +1,5 @@
 import type { RunEvent } from "@iommu-lab/hypervisor/scenarios";
+import { storyIn } from "../text/stories.ts";
 import { words, type Language } from "../text/words.ts";
 
 const TEXT = words({
@@ -23,12 +24,12 @@ const TEXT = words({
 
 const shown = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));
 
-/** An event in a sentence. What a scenario says comes as it is. */
+/** An event in a sentence. */
 export const eventSentence = (event: RunEvent, language: Language): string => {
   const say = TEXT(language);
   switch (event.kind) {
     case "machine": return say("machine", { name: event.name });
-    case "say": return event.text;
+    case "say": return storyIn(event.text, language) ?? event.text;
     case "check": return say("check", { id: event.id, expected: shown(event.expected), actual: shown(event.actual) });
     case "hop": return say("hop", { at: event.at, what: event.what, decision: event.decision, rule: event.rule });
     case "dma": return say(event.write ? "write" : "read", { from: event.from, length: event.length, iova: event.iova, end: event.completion === "successful-completion" ? say("reached", { hpa: event.hpa ?? "?" }) : say("refused", { completion: event.completion }) });

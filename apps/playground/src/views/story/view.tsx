@@ -2,7 +2,9 @@ import type { VNode } from "preact";
 import { eventSentence } from "../../run/event-words.ts";
 import type { PlayedRun } from "../../run/play.ts";
 import { stepOf } from "../../run/steps.ts";
-import { words } from "../../text/words.ts";
+import { SCENARIO_TITLES, scenarioTitle } from "../../text/scenario-titles.ts";
+import { storyIn } from "../../text/stories.ts";
+import { words, type Language } from "../../text/words.ts";
 import { Table } from "../../ui/table.tsx";
 import { view, type ViewProps } from "../view.ts";
 
@@ -33,6 +35,12 @@ const shown = (value: unknown): string => (typeof value === "string" ? value : J
 /** So many events are listed before the current one. */
 const MOST_EVENTS = 12;
 
+/** A sentence of the scenario's: in the page's language, or marked as English. */
+const Told = ({ text, language }: { readonly text: string; readonly language: Language }): VNode => {
+  const told = storyIn(text, language);
+  return told === undefined ? <span lang="en">{text}</span> : <span>{told}</span>;
+};
+
 const toText = (run: PlayedRun): string => [run.title, run.about, "", ...run.story, "", ...run.result.assertions.map(({ id, expected, actual, ok }) => `${ok ? "ok" : "NOT OK"} ${id}: ${shown(expected)} / ${shown(actual)}`), "", run.result.hash].join("\n");
 
 const Body = ({ run, state, store, language }: ViewProps<object>): VNode | null => {
@@ -46,10 +54,10 @@ const Body = ({ run, state, store, language }: ViewProps<object>): VNode | null 
   const from = Math.max(0, at - MOST_EVENTS);
   return (
     <article>
-      <h1>{run.title}</h1>
-      <p lang="en">{run.about}</p>
+      <h1>{run.choice.scenario in SCENARIO_TITLES ? scenarioTitle(run.choice.scenario, language) : run.title}</h1>
+      <p><Told text={run.about} language={language} /></p>
       <h2>{say("happens")}</h2>
-      <ol class="story" lang="en">{run.story.map((line, i) => <li key={i} class={i < happened ? undefined : "later"} aria-current={i === happened - 1 ? "step" : undefined}>{line}</li>)}</ol>
+      <ol class="story">{run.story.map((line, i) => <li key={i} class={i < happened ? undefined : "later"} aria-current={i === happened - 1 ? "step" : undefined}><Told text={line} language={language} /></li>)}</ol>
       <p role="status" class={failed === 0 ? "holds" : "fails"}>{failed === 0 ? say("holds", { count: assertions.length }) : say("fails", { failed, count: assertions.length })}</p>
       <h2>{say("events")}</h2>
       <ol class="events">{run.events.slice(from, at).map((event, i) => <li key={from + i} value={from + i + 1} class={from + i === at - 1 ? "lit" : undefined}><button type="button" class="link" onClick={() => { store.change({ step: from + i + 1 }); }}>{eventSentence(event, language)}</button></li>)}</ol>
