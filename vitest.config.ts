@@ -22,7 +22,7 @@ export default defineConfig({
           exclude: ["**/*.browser.test.ts", "**/*.slow.test.ts", "**/heap.test.ts", "**/node_modules/**"],
           isolate: false,
           setupFiles: ["./test/fuzz-budget.ts"],
-          testTimeout: process.env.IOMMU_LAB_FULL ? 900_000 : 30_000,
+          testTimeout: process.env.IOMMU_LAB_FULL ? 900_000 : 60_000,
         },
       },
       {
@@ -32,7 +32,7 @@ export default defineConfig({
           name: "heap",
           include: ["packages/*/test/**/heap.test.ts"],
           isolate: true,
-          testTimeout: process.env.IOMMU_LAB_FULL ? 900_000 : 30_000,
+          testTimeout: process.env.IOMMU_LAB_FULL ? 900_000 : 60_000,
         },
       },
       {

@@ -24,8 +24,8 @@ describe.skipIf(!hasBrowser)(`views of the models in Chromium${hasBrowser ? "" :
     const verdict = page.locator(".walk [role=status]");
     expect(await verdict.innerText()).toContain("0x152345678");
     await page.getByRole("button", { name: /^6\. second-stage entry, level 1/ }).first().click();
-    await page.getByRole("button", { name: "bit 0 of R", exact: true }).click();
-    await page.getByRole("button", { name: "bit 1 of W", exact: true }).click();
+    await page.getByRole("button", { name: / bit 0 of R$/ }).click();
+    await page.getByRole("button", { name: / bit 1 of W$/ }).click();
     expect(await verdict.innerText()).toContain("0x6");
     expect(await verdict.getByRole("link").count()).toBe(1);
     const there = page.url();
