@@ -23,6 +23,7 @@ describe("the page's address", () => {
     expect(parseAddress(runAddress({ scenario: "ats-stale", iommu: "intel", seed: 9, without: ["a", "b"] }))).toMatchObject({ run: { scenario: "ats-stale", seed: 9, without: ["a", "b"] }, step: 0 });
   });
   test("every example has one", () => {
+    expect(new Set(EXAMPLES.map(({ id }) => id)).size).toBe(EXAMPLES.length);
     for (const { id, state } of EXAMPLES) expect(parseAddress(`#/example/${id}`)).toMatchObject(readState({ ...FIRST, ...state }));
   });
   test("what is no address is the first screen", () => {

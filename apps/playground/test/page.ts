@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { chromium, type Browser, type Page } from "playwright-core";
+import { chromium, type Browser, type BrowserContext, type Page } from "playwright-core";
 import { preview } from "vite";
 
 export const BROWSER = process.env.CHROMIUM ?? "/usr/bin/chromium";
@@ -14,6 +14,8 @@ export interface Served {
   readonly url: string;
   readonly folder: string;
   readonly browser: Browser;
+  /** Pages share what they have loaded. */
+  readonly context: BrowserContext;
   readonly close: () => Promise<void>;
 }
 
@@ -21,10 +23,12 @@ export interface Served {
 export const servePage = async (): Promise<Served> => {
   const server = await preview({ root, logLevel: "error", preview: { port: 0, host: "127.0.0.1" } });
   const browser = await chromium.launch({ executablePath: BROWSER, args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"] });
+  const context = await browser.newContext();
   return {
     url: server.resolvedUrls?.local[0] ?? "",
     folder: dist,
     browser,
+    context,
     close: async () => {
       await browser.close();
       await server.close();
@@ -33,8 +37,9 @@ export const servePage = async (): Promise<Served> => {
 };
 
 /** A page with what went wrong in it and what it asked the network for. */
-export const openPage = async ({ browser, url }: Served, hash = "", size = { width: 1440, height: 900 }): Promise<{ readonly page: Page; readonly problems: string[]; readonly requests: string[] }> => {
-  const page = await browser.newPage({ viewport: size });
+export const openPage = async ({ context, url }: Served, hash = "", size = { width: 1440, height: 900 }): Promise<{ readonly page: Page; readonly problems: string[]; readonly requests: string[] }> => {
+  const page = await context.newPage();
+  await page.setViewportSize(size);
   const problems: string[] = [];
   const requests: string[] = [];
   page.on("pageerror", (error) => problems.push(error.message));

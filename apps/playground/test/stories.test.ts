@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { storyIn } from "../src/text/stories.ts";
 import { LANGUAGES } from "../src/text/words.ts";
 
-const numbers = (text: string): string[] => text.match(/(?<![A-Za-z])(?:0x[0-9a-f_]+|[0-9]+(?:[:.][0-9]+)*)/g) ?? [];
+const numbers = (text: string): string[] => text.match(/(?<![A-Za-z0-9])(?:0x[0-9a-f_]+|[0-9]+(?:[:.][0-9]+)*)/g) ?? [];
 
 describe("what scenarios say", () => {
   test.each(SCENARIOS)("$name is told in every language, with the same numbers, with each of its protections and without", (scenario) => {

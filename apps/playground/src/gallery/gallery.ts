@@ -111,8 +111,8 @@ export const EXAMPLES: readonly Example[] = [
     state: { view: "attacks", run: run("msi-forgery"), step: 1_000_000, selection: { device: "0000:01:00.0" }, views: { attacks: { lab: "msi-forging", answered: false } } },
   },
   {
-    id: "unmap-without-flush",
-    title: ["Unmap without flush", "Desasignar sin vaciar", "解除映射却不刷新"],
+    id: "stale-window",
+    title: ["The stale window of lazy mode", "La ventana obsoleta del modo perezoso", "延迟模式的过期窗口"],
     about: ["Lazy mode shares one invalidation among many unmaps; until then the device still sees every page.", "El modo perezoso comparte una invalidación entre muchas desasignaciones; hasta entonces el dispositivo ve cada página.", "延迟模式让多次解除共用一次失效；在那之前设备仍能看到每一页。"],
     state: { view: "attacks", run: run("strict-lazy-pt"), step: 1_000_000, selection: { device: "0000:01:00.0" }, views: { attacks: { lab: "stale-iotlb", answered: false } } },
   },

@@ -92,7 +92,7 @@ const STORIES: Readonly<Record<string, readonly [es: string, zh: string]>> = {
   "Integrated graphics itself could not be assigned in #. Today it can, in legacy mode with a BIOS in the guest, or without a picture until the guest's driver loads.": ["Los propios gráficos integrados no se podían asignar en #. Hoy se puede, en modo heredado con un BIOS en el invitado, o sin imagen hasta que cargue el controlador del invitado.", "集成显卡本身在 # 年还不能分配。如今可以：用传统模式并在客户机中使用 BIOS，或者在客户机驱动加载之前没有画面。"],
 };
 
-const NUMBER = /(?<![A-Za-z])(?:0x[0-9a-f_]+|[0-9]+(?:[:.][0-9]+)*)/g;
+const NUMBER = /(?<![A-Za-z0-9])(?:0x[0-9a-f_]+|[0-9]+(?:[:.][0-9]+)*)/g;
 
 /** What a scenario says, in a language; undefined when there are no words for it. */
 export const storyIn = (sentence: string, language: Language): string | undefined => {
