@@ -110,20 +110,22 @@ describe.skipIf(!hasBrowser)(`the built playground in Chromium${hasBrowser ? "" 
     await page.close();
   });
 
-  test("a step of a run of more than ten thousand events is drawn quickly", async () => {
+  test("a step of a run of more than ten thousand events takes the page little time", async () => {
     const { page } = await openPage(served, "#/run/strict-lazy-pt?step=9000");
-    const times = await page.evaluate(async () => {
-      const taken: number[] = [];
-      for (let i = 0; i < 20; i++) {
-        const before = performance.now();
+    const session = await page.context().newCDPSession(page);
+    // The processor's time of the page's thread: other programs do not count.
+    await session.send("Performance.enable", { timeDomain: "threadTicks" });
+    const spent = async (): Promise<number> => (await session.send("Performance.getMetrics")).metrics.find(({ name }) => name === "TaskDuration")?.value ?? 0;
+    const [steps, before] = [40, await spent()];
+    for (let i = 0; i < steps; i++) {
+      await page.evaluate(() => new Promise<void>((done) => {
         document.querySelector<HTMLElement>(".transport button:nth-of-type(4)")?.click();
-        await new Promise<void>((done) => { queueMicrotask(() => { setTimeout(done); }); });
-        taken.push(performance.now() - before);
-      }
-      return taken.toSorted((a, b) => a - b);
-    });
-    // 16 ms are wanted; three times that is a failure.
-    expect(times[10]).toBeLessThan(3 * 16);
+        requestAnimationFrame(() => { requestAnimationFrame(() => { done(); }); });
+      }));
+    }
+    const each = (1_000 * ((await spent()) - before)) / steps;
+    console.log(`A step takes ${each.toFixed(1)} ms of the page's thread (16 are wanted; 48 fail).`);
+    expect(each).toBeLessThan(3 * 16);
     await page.close();
   });
 });

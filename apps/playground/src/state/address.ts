@@ -70,7 +70,7 @@ const differs = (a: unknown, b: unknown): boolean => JSON.stringify(a) !== JSON.
 /** The address of a state, "#" included. */
 export const formatAddress = (state: AppState): string => {
   const short = Object.fromEntries(Object.entries(state).filter(([key, value]) => key === "run" || key === "step" || differs(value, FIRST[key as keyof AppState])));
-  return differs(state, FIRST) ? `#${VERSION}${toBase64Url(deflateSync(strToU8(JSON.stringify(short)), { level: 9 }))}` : "#";
+  return differs(state, FIRST) ? `#${VERSION}${toBase64Url(deflateSync(strToU8(JSON.stringify(short)), { level: 9, mem: 2 }))}` : "#";
 };
 
 /** The address of a run that people can read. */

@@ -49,8 +49,12 @@ const Body = ({ run, state, store, language }: ViewProps<object>): VNode | null 
   const at = stepOf(state.step, run);
   const { assertions, counts, times, hash } = run.result;
   const failed = assertions.filter(({ ok }) => !ok).length;
-  const happened = run.events.slice(0, at).filter(({ kind }) => kind === "say").length;
-  const checked = run.events.slice(0, at).filter(({ kind }) => kind === "check").length;
+  let [happened, checked] = [0, 0];
+  for (let i = 0; i < at; i++) {
+    const kind = run.events[i]?.kind;
+    if (kind === "say") happened++;
+    else if (kind === "check") checked++;
+  }
   const from = Math.max(0, at - MOST_EVENTS);
   return (
     <article>
