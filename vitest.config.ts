@@ -1,12 +1,10 @@
 import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { playwright } from "@vitest/browser-playwright";
 import { defineConfig } from "vitest/config";
 
 const source = { resolve: { conditions: ["@iommu-lab/source"] }, ssr: { resolve: { conditions: ["@iommu-lab/source"] } } };
 const chromium = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const hasBrowser = existsSync(chromium);
-if (!hasBrowser && process.env.IOMMU_LAB_REQUIRE_TOOLS) throw new Error(`No chromium at ${chromium}; install it or set CHROMIUM.`);
+if (!existsSync(chromium) && process.env.IOMMU_LAB_REQUIRE_TOOLS) throw new Error(`No chromium at ${chromium}; install it or set CHROMIUM.`);
 
 export default defineConfig({
   test: {
@@ -19,7 +17,7 @@ export default defineConfig({
         test: {
           name: "node",
           include: ["{packages,apps}/*/test/**/*.test.ts", "test/**/*.test.ts"],
-          exclude: ["**/*.browser.test.ts", "**/*.slow.test.ts", "**/heap.test.ts", "**/node_modules/**"],
+          exclude: ["**/*.slow.test.ts", "**/heap.test.ts", "**/node_modules/**"],
           isolate: false,
           setupFiles: ["./test/fuzz-budget.ts"],
           testTimeout: process.env.IOMMU_LAB_FULL ? 900_000 : 60_000,
@@ -44,29 +42,6 @@ export default defineConfig({
           hookTimeout: 600_000,
         },
       },
-      ...(hasBrowser
-        ? [
-            {
-              ...source,
-              test: {
-                name: "browser",
-                include: ["apps/*/test/**/*.browser.test.ts"],
-                browser: {
-                  enabled: true,
-                  headless: true,
-                  screenshotFailures: false,
-                  instances: [{ browser: "chromium" as const }],
-                  provider: playwright({
-                    launchOptions: {
-                      executablePath: chromium,
-                      args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"],
-                    },
-                  }),
-                },
-              },
-            },
-          ]
-        : []),
     ],
   },
 });
