@@ -69,6 +69,18 @@ describe.skipIf(!hasBrowser)(`the built playground in Chromium${hasBrowser ? "" 
     await page.close();
   });
 
+  test("course pages get one view without the rest, in their language, and a way out", async () => {
+    const { page } = await openPage(served, "?embed=1&lang=es#/run/ats-stale?view=story");
+    expect(await page.locator("nav").count()).toBe(0);
+    expect(await page.locator("html").getAttribute("lang")).toBe("es");
+    const [whole] = await Promise.all([page.context().waitForEvent("page"), page.locator(".home a").click()]);
+    await shown(whole);
+    expect(await whole.locator("nav").count()).toBe(1);
+    expect(await whole.locator("html").getAttribute("lang")).toBe("es");
+    await whole.close();
+    await page.close();
+  });
+
   test("it opens without a network after the first visit, with every view", async () => {
     const { page } = await openPage(served);
     await page.evaluate(async () => { await navigator.serviceWorker.ready; });

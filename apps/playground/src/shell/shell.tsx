@@ -83,7 +83,7 @@ export const Shell = ({ store, runs }: { readonly store: Store; readonly runs: R
   };
   const view = <main id="view" ref={main} tabIndex={-1} data-view={id} data-ready={props && !(entry?.run && current.kind === "playing") ? "true" : undefined} data-hash={run?.result.hash}>{body()}</main>;
   const timeline = entry?.run && run && <Timeline store={store} run={run} playing={playing} />;
-  if (state.embed) return <div class="shell embed">{view}{timeline}<p class="home"><a href={formatAddress({ ...state, embed: false })} target="_blank" rel="noopener">{say("home")}</a></p></div>;
+  if (state.embed) return <div class="shell embed">{view}{timeline}<p class="home"><a href={`${location.pathname}${formatAddress({ ...state, embed: false })}`} target="_blank" rel="noopener">{say("home")}</a></p></div>;
 
   const destinations: Destination[] = [
     ...SHOWN_VIEWS.map((each) => ({ id: each, label: viewName(each), kind: say("views"), go: () => { visit(each); } })),

@@ -14,16 +14,16 @@ export interface Store {
   readonly keep: (view: ViewId, patch: object) => void;
 }
 
-/** The page's own query: `?lang=es&embed=1` as course pages write it. */
-const readQuery = (search: string): Partial<AppState> => {
+/** The page's own query, `?lang=es&embed=1` as course pages write it; the address after "#" says it better. */
+const withQuery = (state: AppState, search: string): AppState => {
   const values = new URLSearchParams(search);
-  const language = LANGUAGES.find((each) => each === values.get("lang"));
-  return { ...(language ? { language } : {}), ...(values.get("embed") === "1" ? { embed: true } : {}) };
+  const language = state.language ?? LANGUAGES.find((each) => each === values.get("lang"));
+  return { ...state, ...(language ? { language } : {}), embed: state.embed || values.get("embed") === "1" };
 };
 
 /** The store of a window. */
 export const openStore = (page: Window): Store => {
-  const read = (): AppState => ({ ...parseAddress(page.location.hash), ...readQuery(page.location.search) });
+  const read = (): AppState => withQuery(parseAddress(page.location.hash), page.location.search);
   const state = signal(read());
   page.addEventListener("hashchange", () => { state.value = read(); });
   const preferred = LANGUAGES.find((each) => page.navigator.languages.some((wish) => wish.toLowerCase().startsWith(each))) ?? "en";
