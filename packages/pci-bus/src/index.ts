@@ -1,3 +1,4 @@
+export type { CacheContents, CachedSource, CachedTable, CachedTranslationEntry } from "./cache-contents.ts";
 export type { CachePolicy } from "./cache-policy.ts";
 export type { Cancel, Clock } from "./clock.ts";
 export type { ConfigSpace } from "./config-space.ts";

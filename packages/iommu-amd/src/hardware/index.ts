@@ -1,4 +1,3 @@
-export type { CacheContents, CachedSource, CachedTable, CachedTranslationEntry } from "./cache-contents.ts";
 export { capabilitiesOf, FULL, withCapabilities, ZEN, type AmdCapabilities, type CapabilityChanges, type RawCapabilities } from "./capabilities.ts";
 export { AmdIommu, type AmdIommuOptions, type AmdPolicy } from "./iommu.ts";
 export { IommuFunction } from "./iommu-function.ts";

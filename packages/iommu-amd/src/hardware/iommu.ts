@@ -1,8 +1,7 @@
 import type { Hpa } from "@iommu-lab/memory";
 import type { Register } from "@iommu-lab/memory/registers";
-import type { CachePolicy, DownstreamPort, ExplanationSink, InterruptMessage, InterruptSink, InterruptVerdict, PageRequest, RequesterId, Translation, TranslationRequest } from "@iommu-lab/pci-bus";
+import type { CacheContents, CachePolicy, DownstreamPort, ExplanationSink, InterruptMessage, InterruptSink, InterruptVerdict, PageRequest, RequesterId, Translation, TranslationRequest } from "@iommu-lab/pci-bus";
 import type { AmdIommu as AmdIommuInterface } from "../interfaces.ts";
-import type { CacheContents } from "./cache-contents.ts";
 import type { AmdCapabilities } from "./capabilities.ts";
 import { CommandBuffer } from "./command-buffer.ts";
 import { Events } from "./events.ts";

@@ -1,4 +1,4 @@
-import type { SpacedTranslation } from "./cache-contents.ts";
+import type { CachedTranslationEntry } from "@iommu-lab/pci-bus";
 
 /** Words of a cached translation: tag low, tag high, address space, page, flags, page's high part. */
 const ENTRY_WORDS = 8;
@@ -32,6 +32,11 @@ const { PAGE, FLAGS, PAGE_HIGH, FAR, SHIFT_SHIFT } = IOTLB_ENTRY;
 
 /** Size is part of the tag: log2 of the 4 KiB pages, above the 20 bits that a page number has past 32. */
 const SIZE_SHIFT = 20;
+
+/** An entry by the number of its address space. */
+interface SpacedTranslation extends Omit<CachedTranslationEntry, "domain" | "pasid"> {
+  readonly space: number;
+}
 
 /** What a cache of translations does; pages are given by the low 32 and the high 20 bits of the page number. */
 export interface TranslationCache {

@@ -1,5 +1,10 @@
-import type { SpacedTable } from "./cache-contents.ts";
+import type { CachedTable } from "@iommu-lab/pci-bus";
 import { highOf } from "./table-memory.ts";
+
+/** A table that is known, by the number of its address space. */
+interface SpacedTable extends Omit<CachedTable, "domain" | "pasid"> {
+  readonly space: number;
+}
 
 /**
  * Remembers where walks have been: for a prefix of the address, the table of a lower level and the rights so far: the page

@@ -1,7 +1,6 @@
-import { Access, AddressType, Completion, NO_PASID, type CachePolicy, type ExplanationSink, type Translation, type TranslationRequest } from "@iommu-lab/pci-bus";
+import { Access, AddressType, Completion, NO_PASID, type CacheContents, type CachePolicy, type ExplanationSink, type Translation, type TranslationRequest } from "@iommu-lab/pci-bus";
 import { AddressSpaceIds, NO_TAG } from "./address-space-ids.ts";
 import { answer } from "./answers.ts";
-import type { CacheContents } from "./cache-contents.ts";
 import type { AmdCapabilities } from "./capabilities.ts";
 import { EntryFault, type DeviceEntry } from "./device-entry.ts";
 import { hostLevelsOf } from "./device-rules.ts";
@@ -247,7 +246,7 @@ export class Translator {
         const owner = names.get(space);
         return owner === undefined ? [] : [{ domain: owner.domain, pasid: owner.tag, ...entry }];
       });
-    return { sources: this.devices.cached.map(({ deviceId, domain }) => ({ requester: deviceId, domain })), translations: named(this.#cache.entries()), tables: named(this.#structures.entries()) };
+    return { sources: this.devices.cached.map(({ deviceId, domain }) => ({ requester: deviceId, pasid: -1, domain })), translations: named(this.#cache.entries()), tables: named(this.#structures.entries()) };
   }
 
   /** Rights and levels of the entry, then the table that the request needs. AMD-Vi §2.2.2. */

@@ -13,7 +13,7 @@ describe("what is in the caches, for people", () => {
     rig.translate(PAGE);
     rig.translate(0x4_0003);
     const { sources, translations, tables } = rig.iommu.cacheContents;
-    expect(sources).toEqual([{ requester: DEVICE, domain: DOMAIN }]);
+    expect(sources).toEqual([{ requester: DEVICE, pasid: -1, domain: DOMAIN }]);
     expect(translations.toSorted((a, b) => a.page - b.page)).toEqual([
       { domain: DOMAIN, pasid: -1, page: PAGE, hostPage: HOST, pageShift: 12, rights: 3 },
       { domain: DOMAIN, pasid: -1, page: 0x4_0000, hostPage: 0x8_0000, pageShift: 21, rights: 1 },

@@ -1,4 +1,3 @@
-export type { CacheContents, CachedSource, CachedTable, CachedTranslationEntry } from "./cache-contents.ts";
 export { capabilitiesOf, LEGACY, SCALABLE, withCapabilities, type CapabilityChanges, type RawCapabilities, type VtdCapabilities } from "./capabilities.ts";
 export type { SendMessage } from "./event-interrupt.ts";
 export type { TableMemory } from "./table-memory.ts";

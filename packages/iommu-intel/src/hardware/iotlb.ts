@@ -1,4 +1,4 @@
-import type { SpacedTranslation } from "./cache-contents.ts";
+import type { CachedTranslationEntry } from "@iommu-lab/pci-bus";
 
 /** Words of a cached translation: tag low, tag high, address space, page, flags, page's high part. */
 const ENTRY_WORDS = 8;
@@ -26,6 +26,11 @@ export const IOTLB_ENTRY = {
   FAULT_SHIFT: 24,
 } as const;
 const { PAGE, FLAGS, PAGE_HIGH, FAR } = IOTLB_ENTRY;
+
+/** An entry by the number of its address space. */
+interface SpacedTranslation extends Omit<CachedTranslationEntry, "domain" | "pasid"> {
+  readonly space: number;
+}
 
 /** What a cache of translations does; pages are given by the low 32 and the high 20 bits of the page number. */
 export interface TranslationCache {

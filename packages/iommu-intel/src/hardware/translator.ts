@@ -1,7 +1,6 @@
-import { Access, AddressType, Completion, MemoryType, NO_PASID, type CachePolicy, type ExplanationSink, type Translation, type TranslationRequest } from "@iommu-lab/pci-bus";
+import { Access, AddressType, Completion, MemoryType, NO_PASID, type CacheContents, type CachePolicy, type ExplanationSink, type Translation, type TranslationRequest } from "@iommu-lab/pci-bus";
 import { AddressSpaceIds, NO_TAG } from "./address-space-ids.ts";
 import { Binding, BindingKind } from "./binding.ts";
-import type { CacheContents } from "./cache-contents.ts";
 import type { VtdCapabilities } from "./capabilities.ts";
 import { explainRule, faultText } from "./explain.ts";
 import { FirstStageWalker } from "./first-stage.ts";

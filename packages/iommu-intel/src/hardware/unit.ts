@@ -1,7 +1,6 @@
 import { newVtdInterruptVerdict, VtdInterruptRemapper, type VtdRemapSettings } from "@iommu-lab/interrupt-remap/vtd";
 import type { MmioHandler } from "@iommu-lab/memory";
-import type { CachePolicy, DownstreamPort, ExplanationSink, InterruptMessage, InterruptSink, InterruptVerdict, Iommu, PageRequest, Translation, TranslationRequest } from "@iommu-lab/pci-bus";
-import type { CacheContents } from "./cache-contents.ts";
+import type { CacheContents, CachePolicy, DownstreamPort, ExplanationSink, InterruptMessage, InterruptSink, InterruptVerdict, Iommu, PageRequest, Translation, TranslationRequest } from "@iommu-lab/pci-bus";
 import type { VtdCapabilities } from "./capabilities.ts";
 import { EventInterrupt, FAULT_EVENT, INVALIDATION_EVENT, PAGE_REQUEST_EVENT, PERFORMANCE_EVENT, type SendMessage } from "./event-interrupt.ts";
 import { explainVerdict } from "./explain.ts";

@@ -1,4 +1,4 @@
-import type { ExplanationSink, Translation, TranslationRequest } from "@iommu-lab/pci-bus";
+import type { CacheContents, ExplanationSink, Translation, TranslationRequest } from "@iommu-lab/pci-bus";
 import type { AddressTranslationCache } from "@iommu-lab/pci-bus/model";
 
 /** What one invalidation is about. */
@@ -10,12 +10,6 @@ export interface Queued {
   readonly index: number;
   readonly name: string;
   readonly words: readonly number[];
-}
-
-/** What is cached of a source, by the cache's own tag. */
-interface ShownSource {
-  readonly requester: number;
-  readonly domain: number;
 }
 
 /** Either vendor's IOMMU with a device, its tables and its queue, as the bench works them. */
@@ -40,11 +34,7 @@ export interface CacheMachine {
   /** What the last wait has written. */
   readonly status: () => number;
   readonly translate: (request: Readonly<TranslationRequest>, out: Translation, explain: ExplanationSink) => void;
-  readonly contents: () => {
-    readonly sources: readonly ShownSource[];
-    readonly translations: readonly { readonly domain: number; readonly pasid: number; readonly page: number; readonly hostPage: number; readonly pageShift: number; readonly rights: number }[];
-    readonly tables: readonly { readonly domain: number; readonly level: number; readonly page: number; readonly table: number }[];
-  };
+  readonly contents: () => CacheContents;
 }
 
 export const DEVICE = 0x0100;

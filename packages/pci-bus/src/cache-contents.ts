@@ -1,6 +1,8 @@
-/** A device table entry, as its cache has it. */
+/** What a source is bound to, as its cache (context, PASID, device table entry) has it. */
 export interface CachedSource {
   readonly requester: number;
+  /** -1 without one, and where entries of sources are for all their PASIDs. */
+  readonly pasid: number;
   readonly domain: number;
 }
 
@@ -30,19 +32,9 @@ export interface CachedTable {
   readonly table: number;
 }
 
-/** Everything that can be found in the caches now: for people who look, not for the path of a request. AMD-Vi §2.4. */
+/** Everything that can be found in the caches now: for people who look, not for the path of a request. VT-d §6.2, AMD-Vi §2.4. */
 export interface CacheContents {
   readonly sources: readonly CachedSource[];
   readonly translations: readonly CachedTranslationEntry[];
   readonly tables: readonly CachedTable[];
-}
-
-/** An entry of a cache of translations, by the number of its address space. */
-export interface SpacedTranslation extends Omit<CachedTranslationEntry, "domain" | "pasid"> {
-  readonly space: number;
-}
-
-/** An entry of a paging-structure cache, by the number of its address space. */
-export interface SpacedTable extends Omit<CachedTable, "domain" | "pasid"> {
-  readonly space: number;
 }
