@@ -1,21 +1,11 @@
-import axe from "axe-core";
-import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { VIEWS } from "../src/state/app-state.ts";
 import { LANGUAGES } from "../src/text/words.ts";
 import { REGISTRY } from "../src/views/registry.ts";
+import { violations } from "./axe.ts";
 import { BROWSER, hasBrowser, openPage, servePage, shown, type Served } from "./page.ts";
 
 const shownViews = VIEWS.filter((view) => REGISTRY[view]);
-
-/** What axe finds: rule and the elements that break it. The page's policy lets no script in; the browser's debugger may put it there. */
-const violations = async (page: Page): Promise<string[]> => {
-  await page.evaluate(axe.source);
-  return page.evaluate(async () => {
-    const { violations: found } = await (globalThis as unknown as { readonly axe: { run: (where: Document) => Promise<{ readonly violations: readonly { readonly id: string; readonly nodes: readonly { readonly target: readonly string[] }[] }[] }> } }).axe.run(document);
-    return found.flatMap(({ id, nodes }) => nodes.map(({ target }) => `${id}: ${target.join(" ")}`));
-  });
-};
 
 describe.skipIf(!hasBrowser)(`the page for everybody${hasBrowser ? "" : ` (skipped: no browser at ${BROWSER})`}`, () => {
   let served: Served;
@@ -38,8 +28,10 @@ describe.skipIf(!hasBrowser)(`the page for everybody${hasBrowser ? "" : ` (skipp
     await page.close();
   }, 60_000);
 
-  test.each([360, 768, 1440])("nothing is wider than a window of %i pixels, in any view", async (width) => {
+  // A window of 1440 pixels has 720 at 200 %.
+  test.each([[360, 1], [720, 1], [768, 1], [1440, 1], [1440, 2]])("nothing is wider than a window of %i pixels with text of %i times its size, in any view", async (width, scale) => {
     const { page } = await openPage(served, "", { width, height: 800 });
+    if (scale !== 1) await page.evaluate((factor) => { document.documentElement.style.fontSize = `${100 * factor}%`; }, scale);
     for (const view of shownViews) {
       await page.goto(`${served.url}#/${view}`);
       await shown(page);

@@ -2,6 +2,7 @@ import { runScenario, SCENARIOS } from "@iommu-lab/hypervisor/scenarios";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { EXAMPLES } from "../src/gallery/gallery.ts";
 import { LANGUAGES } from "../src/text/words.ts";
+import { violations } from "./axe.ts";
 import { BROWSER, hasBrowser, openPage, servePage, type Served } from "./page.ts";
 
 const seed = Number(process.env.IOMMU_LAB_SEED ?? 0);
@@ -20,6 +21,12 @@ describe.skipIf(!hasBrowser)(`permalinks in Chromium${hasBrowser ? "" : ` (skipp
       expect(await page.locator("html").getAttribute("lang")).toBe(language);
       if (language !== "en") expect(await page.locator("ol.story [lang=en]").count()).toBe(0);
       expect(await page.locator("main").innerText()).not.toMatch(/undefined|\{\w+\}/);
+      expect(await violations(page)).toEqual([]);
+      await page.keyboard.press("End");
+      expect((await page.locator(".transport output").innerText()).match(/\d+/g)?.length).toBe(2);
+      expect(new Set((await page.locator(".transport output").innerText()).match(/\d+/g)).size).toBe(1);
+      await page.keyboard.press("Home");
+      expect((await page.locator(".transport output").innerText()).match(/\d+/g)?.[0]).toBe("0");
       expect(problems).toEqual([]);
       await page.close();
     }
@@ -30,6 +37,7 @@ describe.skipIf(!hasBrowser)(`permalinks in Chromium${hasBrowser ? "" : ` (skipp
     await page.waitForSelector(`main[data-view="${state.view ?? "story"}"] h1`);
     expect(await page.locator("main").innerText()).not.toMatch(/\{[a-z]\w*\}/);
     expect(await page.locator("html").getAttribute("lang")).toBe(language);
+    expect(await violations(page)).toEqual([]);
     expect(problems).toEqual([]);
     await page.close();
   });

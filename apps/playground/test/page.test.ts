@@ -7,7 +7,7 @@ import { runScenario, scenarioNamed } from "@iommu-lab/hypervisor/scenarios";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { playRun } from "../src/run/play.ts";
 import { FIRST } from "../src/state/app-state.ts";
-import { BROWSER, hasBrowser, openPage, servePage, shown, type Served } from "./page.ts";
+import { addressOf, BROWSER, hasBrowser, openPage, type Served, servePage, shown } from "./page.ts";
 
 const hashOf = (name: string, iommu: "intel" | "amd" = "intel"): string => {
   const scenario = scenarioNamed(name);
@@ -39,11 +39,41 @@ describe.skipIf(!hasBrowser)(`the built playground in Chromium${hasBrowser ? "" 
     expect(await at()).toBe("Event 136 of 404");
     await page.keyboard.press("End");
     expect(await at()).toMatch(/^Event (\d+) of \1$/);
-    const there = page.url();
+    const there = await addressOf(page);
     await page.goto("about:blank");
     await page.goto(there);
     await page.waitForSelector("main[data-ready]");
     expect(await at()).toMatch(/^Event (\d+) of \1$/);
+    await page.close();
+  });
+
+  test("steps come faster than browsers let the address change; it follows", async () => {
+    const { page } = await openPage(served, "#/run/rogue-device");
+    await page.evaluate(() => {
+      const replace = history.replaceState.bind(history);
+      history.replaceState = (...given) => { document.body.dataset.written = String(Number(document.body.dataset.written ?? 0) + 1); replace(...given); };
+      for (let i = 0; i < 300; i++) document.querySelector<HTMLElement>(".transport button:nth-of-type(4)")?.click();
+    });
+    const there = await addressOf(page);
+    expect(await page.locator("body").getAttribute("data-written")).toBe("1");
+    const at = await page.locator(".transport output").innerText();
+    await page.goto("about:blank");
+    await page.goto(there);
+    await shown(page);
+    expect(await page.locator(".transport output").innerText()).toBe(at);
+    await page.close();
+  });
+
+  test("a view that draws nothing is saved as a picture of its text", async () => {
+    const { page, problems } = await openPage(served, "#/run/rogue-device?view=story");
+    for (const [name, start] of [["Save as SVG", "<svg"], ["Save as PNG", "\u0089PNG"]] as const) {
+      const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name }).click()]);
+      const content = readFileSync(await file.path());
+      expect(content.toString("latin1").slice(0, 4)).toBe(start);
+      expect(content.length).toBeGreaterThan(1_000);
+      expect(file.suggestedFilename()).toBe(`story.${name.slice(-3).toLowerCase()}`);
+    }
+    expect(problems).toEqual([]);
     await page.close();
   });
 

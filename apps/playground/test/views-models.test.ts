@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { BROWSER, hasBrowser, openPage, servePage, type Served } from "./page.ts";
+import { addressOf, BROWSER, hasBrowser, openPage, type Served, servePage } from "./page.ts";
 
 const VIEWS = ["walk", "caches", "faults", "interrupts"] as const;
 
@@ -28,7 +28,7 @@ describe.skipIf(!hasBrowser)(`views of the models in Chromium${hasBrowser ? "" :
     await page.getByRole("button", { name: / bit 1 of W$/ }).click();
     expect(await verdict.innerText()).toContain("0x6");
     expect(await verdict.getByRole("link").count()).toBe(1);
-    const there = page.url();
+    const there = await addressOf(page);
     await page.goto("about:blank");
     await page.goto(there);
     await page.waitForSelector("main[data-ready]");

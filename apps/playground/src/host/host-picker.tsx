@@ -2,6 +2,7 @@ import { useSignal } from "@preact/signals";
 import type { VNode } from "preact";
 import { bundledHosts } from "@iommu-lab/host/bundled";
 import type { Store } from "../state/store.ts";
+import { tell, Told } from "../text/told.tsx";
 import type { Language } from "../text/words.ts";
 import { Choice } from "../ui/controls.tsx";
 import { fitsAddress, withFile, withoutPiece, withText, type HostChoice } from "./host-choice.ts";
@@ -30,7 +31,7 @@ const Given = ({ choice, host, language, onChange }: { readonly choice: HostChoi
     <ul class="given" aria-label={say("given")}>
       {host.given.map(({ label, kinds, problem }, i) => (
         <li key={i}>
-          <code>{label}</code>: {problem === "gone" ? say("gone") : (problem ?? (kinds.length > 0 ? say("recognised", { kinds: kinds.join(", ") }) : say("nothing")))}{" "}
+          <code>{label}</code>: {problem === "gone" ? say("gone") : problem !== undefined ? tell(problem, language) : kinds.length > 0 ? say("recognised", { kinds: kinds.join(", ") }) : say("nothing")}{" "}
           <button type="button" aria-label={say("remove", { what: label })} onClick={() => { onChange(i < choice.texts.length ? withoutPiece(choice, "texts", i) : withoutPiece(choice, "files", i - choice.texts.length)); }}>✕</button>
         </li>
       ))}
@@ -86,8 +87,8 @@ export const HostPicker = ({ store, choice, host, language, reset = {} }: { read
       <p role="status">{said.value !== "" ? said.value : host ? "" : say("reading")}</p>
       {host && <Given choice={choice} host={host} language={language} onChange={set} />}
       {host && host.others > 0 && <p class="bad">{say("others", { count: host.others })}</p>}
-      {host && host.snapshot.warnings.length > 0 && <details><summary>{say("warnings")} ({host.snapshot.warnings.length})</summary><ul lang="en">{host.snapshot.warnings.map((text, i) => <li key={i}>{text}</li>)}</ul></details>}
-      {host && host.snapshot.missing.length > 0 && <details><summary>{say("missing")} ({host.snapshot.missing.length})</summary><ul lang="en">{host.snapshot.missing.map(({ what, consequence }, i) => <li key={i}>{what}: {consequence}</li>)}</ul></details>}
+      {host && host.snapshot.warnings.length > 0 && <details><summary>{say("warnings")} ({host.snapshot.warnings.length})</summary><ul>{host.snapshot.warnings.map((text, i) => <li key={i}><Told text={text} language={language} /></li>)}</ul></details>}
+      {host && host.snapshot.missing.length > 0 && <details><summary>{say("missing")} ({host.snapshot.missing.length})</summary><ul>{host.snapshot.missing.map(({ what, consequence }, i) => <li key={i}><Told text={what} language={language} />: <Told text={consequence} language={language} /></li>)}</ul></details>}
     </section>
   );
 };

@@ -1,5 +1,6 @@
 import type { RunEvent } from "@iommu-lab/hypervisor/scenarios";
 import { storyIn } from "../text/stories.ts";
+import { tell } from "../text/told.tsx";
 import { words, type Language } from "../text/words.ts";
 
 const TEXT = words({
@@ -31,10 +32,10 @@ export const eventSentence = (event: RunEvent, language: Language): string => {
     case "machine": return say("machine", { name: event.name });
     case "say": return storyIn(event.text, language) ?? event.text;
     case "check": return say("check", { id: event.id, expected: shown(event.expected), actual: shown(event.actual) });
-    case "hop": return say("hop", { at: event.at, what: event.what, decision: event.decision, rule: event.rule });
+    case "hop": return say("hop", { at: event.at, what: tell(event.what, language), decision: tell(event.decision, language), rule: tell(event.rule, language) });
     case "dma": return say(event.write ? "write" : "read", { from: event.from, length: event.length, iova: event.iova, end: event.completion === "successful-completion" ? say("reached", { hpa: event.hpa ?? "?" }) : say("refused", { completion: event.completion }) });
     case "interrupt": return say(event.outcome, { from: event.from, data: event.data, address: event.address, vector: event.posted?.vector ?? event.interrupt?.vector ?? "?", destination: event.interrupt?.destination ?? "?", structure: event.posted?.structure ?? "?" });
-    case "fault": return say("fault", { requester: event.requester, address: event.address, code: event.code, text: event.text });
+    case "fault": return say("fault", { requester: event.requester, address: event.address, code: event.code, text: tell(event.text, language) });
     case "map": return say("map", { domain: event.domain, iova: event.iova, hpa: event.hpa, size: event.size, rights: `${event.read ? "R" : ""}${event.write ? "W" : ""}` });
     case "unmap": return say("unmap", { domain: event.domain, iova: event.iova, unmapped: event.unmapped });
     case "exit": return say("exit", { vm: event.vm, reason: event.reason, where: event.handledIn });

@@ -8,6 +8,7 @@ import { FIRST, VIEWS, type ViewId } from "../state/app-state.ts";
 import { formatAddress } from "../state/address.ts";
 import type { Store } from "../state/store.ts";
 import { SCENARIO_TITLES, scenarioTitle } from "../text/scenario-titles.ts";
+import { openPhrases, phrasesAreOpen } from "../text/told.tsx";
 import { LANGUAGE_NAMES, LANGUAGES } from "../text/words.ts";
 import { Choice } from "../ui/controls.tsx";
 import { REGISTRY } from "../views/registry.ts";
@@ -56,6 +57,8 @@ export const Shell = ({ store, runs }: { readonly store: Store; readonly runs: R
   const run = runOf(current);
   const visit = (view: ViewId): void => { store.change({ view, selection: state.selection }, true); };
 
+  // What the packages say is needed at once where a view shows it; elsewhere after what is.
+  useEffect(() => { if (entry?.phrases === true || loaded) void openPhrases(language); }, [entry, loaded, language]);
   useEffect(() => { document.documentElement.lang = language; document.title = `${viewName(id)} · ${say("title")}`; });
   useEffect(() => listenForKeys(document, (wish: KeyWish) => {
     if (wish.kind === "close") open.value = undefined;
@@ -74,14 +77,15 @@ export const Shell = ({ store, runs }: { readonly store: Store; readonly runs: R
   }));
 
   const props: ViewProps<object> | undefined = loaded?.id === id ? { settings: loaded.view.read(state.views[id]), keep: (patch) => { store.keep(id, patch); }, state, store, adopt: runs.adopt, language, run: entry?.run ? run : undefined } : undefined;
+  const told = entry?.phrases !== true || phrasesAreOpen(language);
   const body = (): ComponentChild => {
-    if (!props || !loaded) return <p role="status">{say("loading")}</p>;
+    if (!props || !loaded || !told) return <p role="status">{say("loading")}</p>;
     if (entry?.run && current.kind === "failed") return <p role="alert">{say("failed", { error: current.error })}</p>;
     if (entry?.run && current.kind === "playing") return <p role="status">{say("playing")}</p>;
     const { Body } = loaded.view;
     return <Body {...props} />;
   };
-  const view = <main id="view" ref={main} tabIndex={-1} data-view={id} data-ready={props && !(entry?.run && current.kind === "playing") ? "true" : undefined} data-hash={run?.result.hash}>{body()}</main>;
+  const view = <main id="view" ref={main} tabIndex={-1} data-view={id} data-ready={props && told && !(entry?.run && current.kind === "playing") ? "true" : undefined} data-hash={run?.result.hash}>{body()}</main>;
   const timeline = entry?.run && run && <Timeline store={store} run={run} playing={playing} />;
   if (state.embed) return <div class="shell embed">{view}{timeline}<p class="home"><a href={`${location.pathname}${formatAddress({ ...state, embed: false })}`} target="_blank" rel="noopener">{say("home")}</a></p></div>;
 

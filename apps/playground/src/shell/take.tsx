@@ -4,7 +4,7 @@ import { exportRun, importRun } from "../run/run-file.ts";
 import type { Runs } from "../run/runs.ts";
 import { formatAddress } from "../state/address.ts";
 import type { Store } from "../state/store.ts";
-import { pngOf, saveFile, svgText } from "../ui/save.ts";
+import { pictureOf, pictureOfText, pngOf, saveFile, type Picture } from "../ui/save.ts";
 import { REGISTRY } from "../views/registry.ts";
 import { shellWords } from "./text.ts";
 
@@ -16,15 +16,18 @@ export const Take = ({ store, runs, text }: { readonly store: Store; readonly ru
   const copy = (content: string): void => {
     void navigator.clipboard.writeText(content).then(() => { said.value = say("copied"); fallback.value = undefined; }, () => { said.value = say("copyFailed"); fallback.value = content; });
   };
-  const drawing = (): SVGSVGElement | null => document.querySelector<SVGSVGElement>("#view svg.drawing");
+  const picture = (): Picture => {
+    const drawing = document.querySelector<SVGSVGElement>("#view svg.drawing");
+    return drawing ? pictureOf(drawing) : pictureOfText(text());
+  };
   const { view } = store.state.value;
   const run = runs.current.value.kind === "played" ? runs.current.value.run : undefined;
   return (
     <div class="take">
       <button type="button" onClick={() => { copy(text()); }}>{say("copy")}</button>
       <button type="button" onClick={() => { copy(`${location.href.split("#")[0] ?? ""}${formatAddress(store.state.value)}`); }}>{say("link")}</button>
-      <button type="button" onClick={() => { const svg = drawing(); if (svg) saveFile(`${view}.svg`, svgText(svg), "image/svg+xml"); else saveFile(`${view}.txt`, text()); }}>{say("saveSvg")}</button>
-      <button type="button" onClick={() => { const svg = drawing(); if (svg) void pngOf(svg).then((blob) => { saveFile(`${view}.png`, blob); }); }}>{say("savePng")}</button>
+      <button type="button" onClick={() => { saveFile(`${view}.svg`, picture().svg, "image/svg+xml"); }}>{say("saveSvg")}</button>
+      <button type="button" onClick={() => { void pngOf(picture()).then((blob) => { saveFile(`${view}.png`, blob); }, (error: unknown) => { said.value = error instanceof Error ? error.message : String(error); }); }}>{say("savePng")}</button>
       {REGISTRY[view]?.run && run && <button type="button" onClick={() => { saveFile(`${run.choice.scenario}.jsonl`, exportRun(run), "application/jsonl"); }}>{say("saveRun")}</button>}
       {REGISTRY[view]?.run && (
         <label class="file"><span>{say("openRun")}</span>

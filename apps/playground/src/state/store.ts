@@ -21,15 +21,32 @@ const withQuery = (state: AppState, search: string): AppState => {
   return { ...state, ...(language ? { language } : {}), embed: state.embed || values.get("embed") === "1" };
 };
 
+/** Browsers let a page change its address some hundred times in half a minute; steps are faster. In milliseconds. */
+const ADDRESS_FOLLOWS = 200;
+
 /** The store of a window. */
 export const openStore = (page: Window): Store => {
   const read = (): AppState => withQuery(parseAddress(page.location.hash), page.location.search);
   const state = signal(read());
-  page.addEventListener("hashchange", () => { state.value = read(); });
+  let writing: number | undefined;
+  const write = (how: "pushState" | "replaceState"): void => {
+    page.clearTimeout(writing);
+    writing = undefined;
+    page.history[how](null, "", formatAddress(state.value));
+  };
+  const settle = (): void => { if (writing !== undefined) write("replaceState"); };
+  page.addEventListener("pagehide", settle);
+  page.addEventListener("hashchange", () => {
+    page.clearTimeout(writing);
+    writing = undefined;
+    state.value = read();
+  });
   const preferred = LANGUAGES.find((each) => page.navigator.languages.some((wish) => wish.toLowerCase().startsWith(each))) ?? "en";
   const change: Store["change"] = (patch, visit = false) => {
+    if (visit) settle();
     state.value = { ...state.value, ...patch };
-    page.history[visit ? "pushState" : "replaceState"](null, "", formatAddress(state.value));
+    if (visit) write("pushState");
+    else writing ??= page.setTimeout(settle, ADDRESS_FOLLOWS);
   };
   return {
     state,

@@ -35,7 +35,7 @@ export const view = <S extends object>(made: View<S>): View<object> => made as u
 export const record = (value: unknown): Readonly<Record<string, unknown>> => (typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Readonly<Record<string, unknown>>) : {});
 /** One of several words, else the first. */
 export const oneOf = <const T extends string>(value: unknown, words: readonly [T, ...T[]]): T => words.find((word) => word === value) ?? words[0];
-/** An integer within bounds, else `otherwise`. */
-export const integer = (value: unknown, [least, most]: readonly [number, number], otherwise: number): number => (typeof value === "number" && Number.isInteger(value) && value >= least && value <= most ? value : otherwise);
+/** An integer within bounds, else `otherwise`. -0 is 0: an address has no other. */
+export const integer = (value: unknown, [least, most]: readonly [number, number], otherwise: number): number => (typeof value === "number" && Number.isInteger(value) && value >= least && value <= most ? value + 0 : otherwise);
 /** A text of at most so many characters, else `otherwise`. */
 export const text = (value: unknown, most: number, otherwise: string): string => (typeof value === "string" && value.length <= most ? value : otherwise);

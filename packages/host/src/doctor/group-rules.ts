@@ -19,10 +19,11 @@ const checkGrouped = (device: DeviceView, host: HostView): Outcome => {
 const describeMember = (f: HostFunction): DoctorEvidence => seen(`sys/bus/pci/devices/${name(f)}/driver`, f.driver ?? "no driver");
 
 const foreignAdvice = (foreign: readonly HostFunction[]): string => {
-  const fixed = foreign.filter((f) => (f.classCode ?? 0) >>> 16 === 0x06);
-  const movable = foreign.filter((f) => !fixed.includes(f));
-  const choose = movable.length > 0 ? `Give ${movable.map(name).join(", ")} to the VM too (or leave ${movable.length > 1 ? "them" : "it"} without a driver), or put the card into another slot.` : "Put the card into another slot.";
-  return fixed.length > 0 ? `${choose} ${fixed.map(name).join(", ")} ${fixed.length > 1 ? "are" : "is"} part of the chipset and stays with the host.` : choose;
+  const fixed = foreign.filter((f) => (f.classCode ?? 0) >>> 16 === 0x06).map(name);
+  const movable = foreign.map(name).filter((each) => !fixed.includes(each));
+  const choose = movable.length > 1 ? `Give ${movable.join(", ")} to the VM too (or leave them without a driver), or put the card into another slot.` : movable.length > 0 ? `Give ${movable.join("")} to the VM too (or leave it without a driver), or put the card into another slot.` : "Put the card into another slot.";
+  const keep = fixed.length > 1 ? [`${fixed.join(", ")} are part of the chipset and stay with the host.`] : fixed.map((each) => `${each} is part of the chipset and stays with the host.`);
+  return [choose, ...keep].join(" ");
 };
 
 const checkViable = (device: DeviceView): Outcome => {
@@ -88,7 +89,7 @@ const checkInUse = (device: DeviceView, host: HostView): Outcome => {
   if (used.length > 0) return fail(used, "The host runs on this: its system disk or its network would go away with it. Do not assign it; use another slot.");
   const held = members.filter((f) => device.isSelected(f) && (f.driver === undefined ? !device.showsDriver(f) : !isVfioDriver(f.driver)));
   const suspects = held.filter((f) => ((f.classCode ?? 0) >>> 16 === STORAGE && !mountsAreClear(host)) || ((f.classCode ?? 0) >>> 16 === NETWORK && host.text("proc/net/route") === undefined));
-  if (suspects.length > 0) return unknown(`/proc/mounts, the links in /sys/block and /proc/net/route: does the host need ${suspects.map(name).join(", ")}?`, vitalMounts(host).slice(0, 2).map(({ evidence }) => evidence));
+  if (suspects.length > 0) return unknown(`/proc/mounts, the links in /sys/block and /proc/net/route, to see whether the host needs ${suspects.map(name).join(", ")}`, vitalMounts(host).slice(0, 2).map(({ evidence }) => evidence));
   return pass(seen(groupSource(device), "neither the system's disks nor its network hang on what is assigned"));
 };
 

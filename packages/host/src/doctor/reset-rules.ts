@@ -45,9 +45,9 @@ const checkBusReset = (device: DeviceView, host: HostView): Outcome => {
   if (hasNoMethod(device, host)) return notConcerned("It cannot be reset at all: see RST-001.");
   if (!resetMethods) return unknown(`/sys/bus/pci/devices/${device.name}/reset_method`);
   if (resetMethods[0] !== "bus") return pass(methodsEvidence(device));
-  const others = device.busSiblings.filter((f) => !isBridge(f) && !device.isSelected(f) && !f.physicalFunction);
+  const others = device.busSiblings.filter((f) => !isBridge(f) && !device.isSelected(f) && !f.physicalFunction).map((f) => formatAddress(f.address));
   if (others.length === 0) return pass([methodsEvidence(device), seen("bus", "nothing else on its bus stays behind")]);
-  return fail([methodsEvidence(device), ...others.map((f) => seen("same bus", formatAddress(f.address)))], `Only a reset of the whole bus is left, and ${others.map((f) => formatAddress(f.address)).join(", ")} would be reset with it: give ${others.length > 1 ? "them" : "it"} to the VM too.`);
+  return fail([methodsEvidence(device), ...others.map((other) => seen("same bus", other))], others.length > 1 ? `Only a reset of the whole bus is left, and ${others.join(", ")} would be reset with it: give them to the VM too.` : `Only a reset of the whole bus is left, and ${others.join("")} would be reset with it: give it to the VM too.`);
 };
 
 const quirkRule = (id: string, title: string, severity: DeviceRule["severity"], rows: readonly DeviceQuirk[], advice: string): DeviceRule => ({

@@ -42,7 +42,7 @@ const fromFormat = (line: number, text: string): LogEvent | undefined => {
     const match = format.pattern.exec(text);
     if (!match) continue;
     const fields = Object.fromEntries(Object.entries<string | undefined>(match.groups ?? {}).filter((entry): entry is [string, string] => entry[1] !== undefined));
-    return { line, text, id: format.id, level: format.level, device: deviceOf(fields.device), fields, happened: fill(format.happened, fields), why: format.why, advice: format.advice, decoded: [] };
+    return { line, text, id: format.id, level: format.level, device: deviceOf(fields.device), fields, happened: fill(format.happened, fields), why: fill(format.why, fields), advice: fill(format.advice, fields), decoded: [] };
   }
   return undefined;
 };

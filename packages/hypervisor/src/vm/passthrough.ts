@@ -31,9 +31,11 @@ export class Passthrough {
   /**
    * Takes a function for the VM: detaches its whole group from the host's drivers, opens group and device, maps the guest's
    * memory with the first one, and plugs what the guest sees into its bus.
-   * @throws VfioError as the kernel refuses
+   * @throws VfioError as the kernel refuses, RangeError for a guest with an IOMMU of its own: nothing carries what it maps there
+   *   into the host's tables, and its IOMMU would protect it from nothing that this function does
    */
   assign(bdf: string, devfn: number, path: InterruptPath = "forwarded"): AssignedFunction {
+    if (this.#vm.iommu) throw new RangeError(`${this.#vm.name} has an IOMMU of its own, past which ${bdf} would go: give it no function of the host, or no IOMMU.`);
     const { kernel } = this.#machine;
     const seat = this.#machine.at(bdf);
     const group = kernel.groupOf(seat.address);

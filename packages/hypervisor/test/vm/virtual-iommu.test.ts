@@ -68,6 +68,11 @@ describe("VMs of a description", () => {
     expect([b?.vm.iommu?.unit.vendor, b?.passthrough]).toEqual(["intel", undefined]);
   });
 
+  test("a function of the host is refused to a guest with an IOMMU of its own", () => {
+    const machine = machineWith([{ name: "a", memory: 2 ** 21, iommu: "intel", devices: [{ host: "0000:01:00.0" }] }]);
+    expect(() => createVms(machine)).toThrow("a has an IOMMU of its own, past which 0000:01:00.0 would go");
+  });
+
   test("a function that another VM has is refused", () => {
     const machine = machineWith([{ name: "a", memory: 2 ** 21, devices: [{ host: "0000:08:01.0" }] }, { name: "b", memory: 2 ** 21, devices: [{ host: "0000:08:02.0" }] }]);
     expect(() => createVms(machine)).toThrow(/open already/);

@@ -75,7 +75,8 @@ export const interpretEcap = (value: bigint, offset: number): Interpretation => 
   const meaning = [
     `Modes: ${listed(modes)}. IOTLB registers at offset ${hex(ecap.IRO * 16)}.`,
     ecap.IR ? `Interrupt remapping, ${ecap.EIM ? "also with 32-bit APIC identifiers (x2APIC)" : "for 8-bit APIC identifiers only"}.` : "No interrupt remapping.",
-    `Pass-through ${ecap.PT ? "" : "not "}supported; device-TLBs (ATS) ${ecap.DT ? "" : "not "}supported${ecap.PRS ? ", with page requests" : ""}.`,
+    ecap.PT ? "Pass-through supported." : "Pass-through not supported.",
+    ecap.DT ? (ecap.PRS ? "Device-TLBs (ATS) supported, with page requests." : "Device-TLBs (ATS) supported.") : "Device-TLBs (ATS) not supported.",
     ...(ecap.SMTS ? [`Scalable mode with ${listed([...(ecap.SSTS ? ["second-stage"] : []), ...(ecap.FSTS ? ["first-stage"] : []), ...(ecap.NEST ? ["nested"] : [])])} translation${ecap.PASID ? ` and PASIDs of ${ecap.PSS + 1} bits` : ""}.`] : []),
   ];
   return { facts, meaning, findings };

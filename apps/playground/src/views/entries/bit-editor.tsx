@@ -1,5 +1,6 @@
 import type { Field } from "@iommu-lab/memory/layout";
 import type { VNode } from "preact";
+import { Told } from "../../text/told.tsx";
 import type { Language } from "../../text/words.ts";
 import { Hexadecimal } from "../../ui/controls.tsx";
 import type { AnyLayout } from "../bench/tables.ts";
@@ -37,14 +38,14 @@ const FieldBox = ({ name, field, ...props }: Omit<EditorProps, "layout"> & { rea
   const meaning = field.values?.[Number(value)];
   return (
     <div class={`field${value === 0n ? "" : " set"}${selected === name ? " lit" : ""}`} role="group" aria-label={name}>
-      <p><button type="button" class="link name" onClick={() => { onField(name); }}>{name}</button> <span class="range">{width === 1 ? field.lsb : `${field.msb}:${field.lsb}`}</span> <code>{hex(value)}</code>{meaning === undefined ? "" : <span lang="en"> {meaning}</span>}</p>
+      <p><button type="button" class="link name" onClick={() => { onField(name); }}>{name}</button> <span class="range">{width === 1 ? field.lsb : `${field.msb}:${field.lsb}`}</span> <code>{hex(value)}</code>{meaning === undefined ? "" : <> <Told text={meaning} language={language} /></>}</p>
       {width > NARROW ? (
         <>
           {onWords && <Hexadecimal label={say("value", { field: name })} name={name} value={hex(value)} bits={width} onChange={(chosen) => { onWords(withField(words, field.msb, field.lsb, BigInt(chosen))); }} />}
           <details><summary>{say("each")}</summary><Cells field={field} name={name} {...props} /></details>
         </>
       ) : <Cells field={field} name={name} {...props} />}
-      <p lang="en">{field.text}</p>
+      <p><Told text={field.text} language={language} /></p>
     </div>
   );
 };

@@ -29,7 +29,7 @@ export const LineBody = ({ settings, keep, language, state, store }: ViewProps<F
           <h2>{say("recordOf")}</h2>
           {current.access !== "interrupt" && <p><a href={formatAddress({ ...state, view: "walk", views: { ...state.views, walk: walkOf(current) } })}>{say("walk")}</a></p>}
           <RecordPanel vendor={current.vendor} words={current.words} kernel={settings.kernel} language={language} say={say} field={state.selection.field} onField={(field) => { store.select({ field }); }} />
-          <Table caption={say("others")} heads={["Linux", say("kernelSays")]} rows={KERNELS.map((kernel) => [kernel, <code key="line" class="log">{lineOf(current.vendor, current.words, kernel) ?? say("noLine")}</code>])} current={new Set([KERNELS.indexOf(settings.kernel)])} onRow={(i) => { const kernel = KERNELS[i]; if (kernel) keep({ kernel }); }} />
+          <Table caption={say("others")} heads={["Linux", say("kernelSays")]} rows={KERNELS.map((kernel) => [kernel, lineOf(current.vendor, current.words, kernel) ?? say("noLine")])} current={new Set([KERNELS.indexOf(settings.kernel)])} onRow={(i) => { const kernel = KERNELS[i]; if (kernel) keep({ kernel }); }} />
         </>
       )}
     </>

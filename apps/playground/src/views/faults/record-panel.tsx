@@ -1,5 +1,6 @@
 import type { Kernel } from "@iommu-lab/iommu-intel/decode";
 import type { VNode } from "preact";
+import { Told } from "../../text/told.tsx";
 import type { Language } from "../../text/words.ts";
 import { BitEditor } from "../entries/bit-editor.tsx";
 import { causeOf, layoutOf, lineOf, meaningOf } from "./describe.ts";
@@ -10,15 +11,16 @@ export const RecordPanel = ({ vendor, words, kernel, language, say, field, onFie
   const layout = layoutOf(vendor, words);
   const cause = causeOf(vendor, words);
   const told = causeWords(language);
+  const line = lineOf(vendor, words, kernel);
   return (
     <section aria-label={say("recordOf")}>
-      {meaningOf(vendor, words).map((sentence) => <p key={sentence} lang="en">{sentence}</p>)}
+      {meaningOf(vendor, words).map((sentence) => <p key={sentence}><Told text={sentence} language={language} /></p>)}
       <dl>
         <dt>{say("cause")}</dt><dd>{told(cause)}</dd>
         <dt>{say("fix")}</dt><dd>{told(`${cause}Fix`)}</dd>
       </dl>
       <h3>{say("kernelSays")} (Linux {kernel})</h3>
-      <pre class="log" lang="en">{lineOf(vendor, words, kernel) ?? say("noLine")}</pre>
+      {line === undefined ? <p>{say("noLine")}</p> : <pre class="log" lang="en">{line}</pre>}
       {layout && <><h3 lang="en">{layout.name} ({layout.spec})</h3><BitEditor layout={layout} words={words} onWords={undefined} language={language} selected={field} onField={onField} /></>}
     </section>
   );

@@ -2,6 +2,7 @@ import type { RunEvent } from "@iommu-lab/hypervisor/scenarios";
 import type { VNode } from "preact";
 import type { PlayedRun } from "../../run/play.ts";
 import { stepOf } from "../../run/steps.ts";
+import { Told } from "../../text/told.tsx";
 import { Table } from "../../ui/table.tsx";
 import type { ViewProps } from "../view.ts";
 import type { FaultSettings } from "./settings.ts";
@@ -27,7 +28,7 @@ export const RunBody = ({ language, state, store, run }: ViewProps<FaultSettings
     <Table
       caption={caption}
       heads={[say("event"), say("requester"), say("address"), say("code"), say("meaning")]}
-      rows={faults.map(({ step, fault }) => [say("event") + ` ${step}`, <code key="requester">{fault.requester}</code>, <code key="address">{fault.address}</code>, <code key="code">{fault.code}</code>, <span key="text" lang="en">{fault.text}</span>])}
+      rows={faults.map(({ step, fault }) => [say("event") + ` ${step}`, <code key="requester">{fault.requester}</code>, <code key="address">{fault.address}</code>, <code key="code">{fault.code}</code>, <Told key="text" text={fault.text} language={language} />])}
       current={new Set(faults.flatMap(({ step, fault }, i) => (step === at || fault.requester === state.selection.device || fault.address === state.selection.address ? [i] : [])))}
       onRow={(i) => {
         const chosen = faults[i];

@@ -1,4 +1,5 @@
 import type { VNode } from "preact";
+import { Told } from "../../text/told.tsx";
 import type { Language } from "../../text/words.ts";
 import { Draft, readHexadecimal } from "../../ui/controls.tsx";
 import { bitsAt, valueText, type FieldNode } from "./fields.ts";
@@ -32,7 +33,7 @@ export const FieldTable = ({ nodes, bytes, isTable, selected, near, language, on
               <td><button type="button" class={`link depth${Math.min(5, node.depth)}`} onClick={() => { onSelect(node); }}>{node.name}</button></td>
               <td class="mono nowrap">{placeOf(node, isTable)}</td>
               <td class="mono">{node.heading ? "" : node.id === selected && node.msb - node.lsb < WIDEST ? <Editor key={node.id} node={node} bytes={bytes} language={language} onValue={(value) => { onValue(node, value); }} /> : valueText(bytes, node)}</td>
-              <td lang="en">{node.meaning !== undefined && <strong>{node.meaning} </strong>}{node.text}</td>
+              <td>{node.meaning !== undefined && <strong><Told text={node.meaning} language={language} /> </strong>}<Told text={node.text} language={language} /></td>
             </tr>
           ))}
         </tbody>

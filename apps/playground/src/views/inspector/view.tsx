@@ -4,6 +4,7 @@ import type { VNode } from "preact";
 import { BITS_KINDS } from "@iommu-lab/host/decode";
 import { bundledHosts, readBundled } from "@iommu-lab/host/bundled";
 import { keepFile } from "../../host/stored-files.ts";
+import { Told } from "../../text/told.tsx";
 import { Choice } from "../../ui/controls.tsx";
 import { Table, tableText } from "../../ui/table.tsx";
 import { view, type ViewProps } from "../view.ts";
@@ -68,7 +69,7 @@ const Compared = ({ item, settings, keep, language }: Pick<Props, "settings" | "
       <summary>{say("compare")}</summary>
       <p class="hint">{say("compareHint")}</p>
       <textarea rows={3} name="other" aria-label={say("compare")} spellcheck={false} value={settings.other} maxLength={MOST_TEXT} onChange={({ currentTarget }) => { keep({ other: currentTarget.value }); }} />
-      {other?.error !== undefined && <p class="bad" lang="en">{other.error}</p>}
+      {other?.error !== undefined && <p class="bad"><Told text={other.error} language={language} /></p>}
       {other && !found && other.items[0] && <p class="bad">{say("notSame", { kind: other.items[0].kind })}</p>}
       {differences && (differences.length === 0 ? <p class="good">✓ {say("same")}</p> : <Table caption={say("compare")} heads={[say("field"), say("here"), say("there")]} rows={differences.map(({ id, here, there }) => [id, <code key="here">{here ?? say("absent")}</code>, <code key="there">{there ?? say("absent")}</code>])} />)}
     </details>
@@ -90,9 +91,9 @@ const ShownItem = ({ original, index, ...props }: Props & { readonly original: I
   return (
     <>
       <h2>{item.title} {opened.spec !== undefined && <small>({opened.spec})</small>}</h2>
-      {opened.sentences.length > 0 && <><h3>{say("words")}</h3><ul lang="en">{opened.sentences.map((sentence, i) => <li key={i}>{sentence}</li>)}</ul></>}
+      {opened.sentences.length > 0 && <><h3>{say("words")}</h3><ul>{opened.sentences.map((sentence, i) => <li key={i}><Told text={sentence} language={language} /></li>)}</ul></>}
       <h3>{say("diagnoses")}</h3>
-      {opened.noticed.length === 0 ? <p class="good">✓ {say("sound")}</p> : <ul>{opened.noticed.map(({ id, offset, text, severity }, i) => <li key={i} lang="en"><button type="button" class="link" onClick={() => { select(nodeAt(opened.nodes, offset)); }}><code>{id}</code></button>{severity === undefined ? "" : ` (${severity})`}: {text}</li>)}</ul>}
+      {opened.noticed.length === 0 ? <p class="good">✓ {say("sound")}</p> : <ul>{opened.noticed.map(({ id, offset, text, severity }, i) => <li key={i}><button type="button" class="link" onClick={() => { select(nodeAt(opened.nodes, offset)); }}><code>{id}</code></button>{severity === undefined ? "" : ` (${severity})`}: <Told text={text} language={language} /></li>)}</ul>}
       <div class="row">
         {fix && <button type="button" name="checksum" onClick={() => { put([fix]); }}>{say("checksum")}</button>}
         {changed.size > 0 && <><span role="status">{say("changed", { count: changed.size })}</span><button type="button" name="revert" onClick={() => { keep({ patches: settings.patches.filter((patch) => patch.item !== index) }); }}>{say("revert")}</button></>}
@@ -118,11 +119,11 @@ const Found = ({ found, ...props }: Props & { readonly found: Inspected }): VNod
   const item = found.items[index];
   return (
     <>
-      {found.error !== undefined && <p class="bad" role="status" lang="en">{found.error}</p>}
+      {found.error !== undefined && <p class="bad" role="status"><Told text={found.error} language={language} /></p>}
       {found.items.length > 1 && <><h2>{say("items")}</h2><ul class="items">{found.items.map(({ title }, i) => <li key={i}><button type="button" aria-pressed={i === index} onClick={() => { store.select({ field: undefined }); keep({ item: i }); }}>{title}</button></li>)}</ul></>}
       {item && <ShownItem key={index} {...props} original={item} index={index} />}
-      {found.statements.length > 0 && <><h2>{say("lines")}</h2><ul lang="en">{found.statements.map((text, i) => <li key={i}>{text}</li>)}</ul></>}
-      {!item && found.noticed.length > 0 && <ul lang="en">{found.noticed.map(({ id, text }, i) => <li key={i}><code>{id}</code>: {text}</li>)}</ul>}
+      {found.statements.length > 0 && <><h2>{say("lines")}</h2><ul>{found.statements.map((text, i) => <li key={i}><Told text={text} language={language} /></li>)}</ul></>}
+      {!item && found.noticed.length > 0 && <ul>{found.noticed.map(({ id, text }, i) => <li key={i}><code>{id}</code>: <Told text={text} language={language} /></li>)}</ul>}
     </>
   );
 };

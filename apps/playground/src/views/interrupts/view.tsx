@@ -1,6 +1,8 @@
 import { MESSAGE_ADDRESS, MESSAGE_DATA } from "@iommu-lab/interrupt-remap";
 import { REMAPPABLE_ADDRESS, REMAPPABLE_DATA } from "@iommu-lab/interrupt-remap/vtd";
 import type { VNode } from "preact";
+import { tell, Told } from "../../text/told.tsx";
+import type { Language } from "../../text/words.ts";
 import { Choice, Hexadecimal, Tick, Whole } from "../../ui/controls.tsx";
 import { Table } from "../../ui/table.tsx";
 import { BitEditor } from "../entries/bit-editor.tsx";
@@ -15,9 +17,9 @@ import "./interrupts.css";
 /** Bit 4 of the address: remappable format. */
 const REMAPPABLE = 0x10;
 
-const verdict = ({ fault, delivered, notifications, pending, steps }: InterruptLab, say: InterruptSay): string => {
+const verdict = ({ fault, delivered, notifications, pending, steps }: InterruptLab, say: InterruptSay, language: Language): string => {
   const last = delivered.at(-1);
-  if (fault !== 0 || (!last && notifications.length === 0)) return say("blocked", { reason: steps.findLast(({ outcome }) => outcome.startsWith("blocked"))?.outcome ?? hex(fault) });
+  if (fault !== 0 || (!last && notifications.length === 0)) return say("blocked", { reason: tell(steps.findLast(({ outcome }) => outcome.startsWith("blocked"))?.outcome ?? hex(fault), language) });
   if (last) return say("delivered", { count: delivered.length, vector: hex(last.vector), destination: last.destination });
   return say("posted_", { count: notifications.length, sent: notifications.filter(({ kind }) => kind !== "none").length, vectors: pending.map(hex).join(" ") });
 };
@@ -65,10 +67,10 @@ const Body = ({ settings, keep, language, state, store }: ViewProps<InterruptSet
         {intel && <button type="button" onClick={() => { keep(remappable ? { address: 0xfee0_0000, data: 0x41 } : { address: 0xfee0_0030, data: 0 }); }}>{say(remappable ? "toCompatibility" : "toRemappable")}</button>}
         {Object.keys(edits).length > 0 && <button type="button" onClick={() => { keep({ edits: {} }); }}>{say("restore")}</button>}
       </div>
-      <p role="status" class={lab.delivered.length + lab.notifications.length === 0 ? "fails" : "holds"}>{verdict(lab, say)}</p>
+      <p role="status" class={lab.delivered.length + lab.notifications.length === 0 ? "fails" : "holds"}>{verdict(lab, say, language)}</p>
       <Path settings={settings} lab={lab} say={say} />
       <Table caption={say("exits", { count: settings.messages })} heads={[say("way"), say("count")]} rows={[[say("with"), exits[0]], [say("without"), exits[1]]]} current={new Set([settings.posted ? 0 : 1])} />
-      <Table caption={say("steps")} heads={[say("structure"), say("rule"), say("outcome"), say("section")]} rows={lab.steps.map(({ structure, rule, outcome, section }) => [<span key="structure" lang="en">{structure}</span>, <span key="rule" lang="en">{rule}</span>, <span key="outcome" lang="en">{outcome}</span>, section])} />
+      <Table caption={say("steps")} heads={[say("structure"), say("rule"), say("outcome"), say("section")]} rows={lab.steps.map(({ structure, rule, outcome, section }) => [<Told key="structure" text={structure} language={language} />, <Told key="rule" text={rule} language={language} />, <Told key="outcome" text={outcome} language={language} />, section])} />
       {lab.notifications.length > 0 && <><h2>{say("notifications")}</h2><ul>{lab.notifications.map((notification, i) => <li key={i}>{notificationText(notification, i + 1, say)}</li>)}</ul></>}
       <h2>{say("message")}</h2>
       <h3>{say("address")}</h3>
@@ -84,7 +86,7 @@ const Body = ({ settings, keep, language, state, store }: ViewProps<InterruptSet
 const toText = ({ settings, language }: ViewProps<InterruptSettings>): string => {
   const say = interruptWords(language);
   const lab = runInterrupts(settings);
-  return [verdict(lab, say), "", ...lab.steps.map(({ structure, rule, outcome, section }) => [structure, rule, outcome, section].join("\t"))].join("\n");
+  return [verdict(lab, say, language), "", ...lab.steps.map(({ structure, rule, outcome, section }) => [...[structure, rule, outcome].map((text) => tell(text, language)), section].join("\t"))].join("\n");
 };
 
 /** A message by hand, on the remapping models of both vendors. */

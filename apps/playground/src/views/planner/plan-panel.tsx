@@ -3,6 +3,7 @@ import type { VNode } from "preact";
 import type { HostSnapshot } from "@iommu-lab/host";
 import { DISTROS, GUEST_IOMMUS, GUESTS, parseLibvirtVersion, TARGETS, type PlanFinding, type PlanResult } from "@iommu-lab/host/plan";
 import { formatAddress } from "@iommu-lab/pci-bus";
+import { Told } from "../../text/told.tsx";
 import type { Language } from "../../text/words.ts";
 import { Choice, Tick, Whole } from "../../ui/controls.tsx";
 import { saveFile } from "../../ui/save.ts";
@@ -36,7 +37,7 @@ const Options = ({ settings, keep, language }: Shared): VNode => {
   );
 };
 
-const Findings = ({ findings }: { readonly findings: readonly PlanFinding[] }): VNode => <ul lang="en">{findings.map(({ rule, device, text }, i) => <li key={i}><code>{rule}{device === undefined ? "" : ` ${device}`}</code>: {text}</li>)}</ul>;
+const Findings = ({ findings, language }: { readonly findings: readonly PlanFinding[]; readonly language: Language }): VNode => <ul>{findings.map(({ rule, device, text }, i) => <li key={i}><code>{rule}{device === undefined ? "" : ` ${device}`}</code>: <Told text={text} language={language} /></li>)}</ul>;
 
 const Files = ({ plan, snapshot, settings, keep, language }: Shared & { readonly plan: PlanResult }): VNode => {
   const say = plannerWords(language);
@@ -68,17 +69,17 @@ const Result = ({ planned, ...shared }: Shared & { readonly planned: Planned }):
   const say = plannerWords(language);
   switch (planned.kind) {
     case "unknown-function": return <p role="status">{say("gone")} <code>{formatAddress(planned.address)}</code></p>;
-    case "refusal": return <div role="status"><p class="bad">{say("refusal")}</p><Findings findings={planned.blockers} /></div>;
+    case "refusal": return <div role="status"><p class="bad">{say("refusal")}</p><Findings findings={planned.blockers} language={language} /></div>;
     case "not-enough-data": return (
       <div role="status">
         <p>{say("missing")}</p>
-        <ul>{planned.missing.map(({ key, text }, i) => <li key={i}><span lang="en">{text}</span> {key !== undefined && <button type="button" name="assume" onClick={() => { keep({ assume: [...settings.assume, key] }); }}>{say("assume", { key })}</button>}</li>)}</ul>
+        <ul>{planned.missing.map(({ key, text }, i) => <li key={i}><Told text={text} language={language} /> {key !== undefined && <button type="button" name="assume" onClick={() => { keep({ assume: [...settings.assume, key] }); }}>{say("assume", { key })}</button>}</li>)}</ul>
       </div>
     );
     case "plan": return (
       <>
         <p role="status">{say("gets", { functions: planned.functions.map(formatAddress).join(", ") })}</p>
-        {planned.host.length + planned.cautions.length > 0 && <details><summary>{say("lookOut")} ({planned.host.length + planned.cautions.length})</summary><Findings findings={[...planned.host, ...planned.cautions]} /></details>}
+        {planned.host.length + planned.cautions.length > 0 && <details><summary>{say("lookOut")} ({planned.host.length + planned.cautions.length})</summary><Findings findings={[...planned.host, ...planned.cautions]} language={language} /></details>}
         <Files {...shared} plan={planned} />
       </>
     );

@@ -1,5 +1,6 @@
 import type { VNode } from "preact";
 import type { Diagnosis, RuleResult } from "@iommu-lab/host/doctor";
+import { Told } from "../../text/told.tsx";
 import type { Language } from "../../text/words.ts";
 import { EXIT, rulesOf, sortRules } from "./plan.ts";
 import { plannerWords } from "./text.ts";
@@ -9,9 +10,9 @@ const Rule = ({ rule, selected, language, onDevice }: { readonly rule: RuleResul
   const { device } = rule;
   return (
     <li class={`rule ${rule.status} ${rule.severity}${device !== undefined && device === selected ? " lit" : ""}`}>
-      <p><strong>{say(rule.status)}</strong> <span class="severity">{rule.status === "pass" ? "" : say(rule.severity)}</span> <code>{rule.id}</code> <span lang="en">{rule.title}</span> {device === undefined ? <span>({say("machine")})</span> : <button type="button" class="chip" onClick={() => { onDevice(device); }}>{device}</button>}</p>
-      {rule.evidence.length > 0 && <dl lang="en">{rule.evidence.map(({ source, line, text }, i) => [<dt key={i}>{source}{line === undefined ? "" : `:${line}`}</dt>, <dd key={`${i}=`}><code class="evidence">{text}</code></dd>])}</dl>}
-      {rule.advice !== "" && <p class="advice" lang="en">{rule.advice}</p>}
+      <p><strong>{say(rule.status)}</strong> <span class="severity">{rule.status === "pass" ? "" : say(rule.severity)}</span> <code>{rule.id}</code> <Told text={rule.title} language={language} /> {device === undefined ? <span>({say("machine")})</span> : <button type="button" class="chip" onClick={() => { onDevice(device); }}>{device}</button>}</p>
+      {rule.evidence.length > 0 && <dl>{rule.evidence.map(({ source, line, text }, i) => [<dt key={i}><Told text={source} language={language} />{line === undefined ? "" : `:${line}`}</dt>, <dd key={`${i}=`}><code class="evidence"><Told text={text} language={language} /></code></dd>])}</dl>}
+      {rule.advice !== "" && <p class="advice"><Told text={rule.advice} language={language} /></p>}
     </li>
   );
 };
@@ -34,7 +35,7 @@ export const RulesPanel = ({ diagnosis, selected, language, onDevice }: { readon
       {diagnosis.log.length > 0 && (
         <>
           <h3>{say("log")}</h3>
-          <ul class="rules" lang="en">{diagnosis.log.map((event, i) => <li key={i} class="rule"><p><code class="evidence">{event.text}</code> {event.times > 1 && <span lang={language}>({say("times", { count: event.times })})</span>}</p><p>{event.happened} {event.why}</p><p class="advice">{event.advice}</p></li>)}</ul>
+          <ul class="rules">{diagnosis.log.map((event, i) => <li key={i} class="rule"><p><code class="evidence" lang="en">{event.text}</code> {event.times > 1 && `(${say("times", { count: event.times })})`}</p><p><Told text={event.happened} language={language} /> <Told text={event.why} language={language} /></p><p class="advice"><Told text={event.advice} language={language} /></p></li>)}</ul>
         </>
       )}
     </section>

@@ -7,6 +7,7 @@ import { functionName } from "../../host/function-name.ts";
 import { HostPicker } from "../../host/host-picker.tsx";
 import type { OpenedHost } from "../../host/open-host.ts";
 import { hostNow, useHost } from "../../host/use-host.ts";
+import { tell } from "../../text/told.tsx";
 import { Tick } from "../../ui/controls.tsx";
 import { view, type ViewProps } from "../view.ts";
 import { commandOf, diagnoseFor, planExit, planFor, rulesOf, sortRules } from "./plan.ts";
@@ -77,9 +78,9 @@ const text = ({ settings, language }: Props): string => {
   const planned = planFor(host.snapshot, settings);
   return [
     `${say("verdict")}: ${say(diagnosis.verdict)}`,
-    ...sortRules(rulesOf(diagnosis)).filter(({ status }) => status !== "pass").map(({ id, status, severity, title, device, evidence, advice }) => [`${say(status)} ${say(severity)} ${id} ${device ?? ""} ${title}`, ...evidence.map(({ source, text: seen }) => `    ${source}: ${seen}`), ...(advice === "" ? [] : [`    ${advice}`])].join("\n")),
+    ...sortRules(rulesOf(diagnosis)).filter(({ status }) => status !== "pass").map(({ id, status, severity, title, device, evidence, advice }) => [`${say(status)} ${say(severity)} ${id} ${device ?? ""} ${tell(title, language)}`, ...evidence.map(({ source, text: seen }) => `    ${tell(source, language)}: ${tell(seen, language)}`), ...(advice === "" ? [] : [`    ${tell(advice, language)}`])].join("\n")),
     ...(planned ? ["", `$ ${commandOf(settings)}`, say("exit", { code: planExit(planned) })] : []),
-    ...(planned?.kind === "plan" ? planned.files.map(({ path, text: content }) => `\n==> ${path} <==\n${content}`) : planned?.kind === "refusal" ? planned.blockers.map(({ rule, text: why }) => `${rule}: ${why}`) : planned?.kind === "not-enough-data" ? planned.missing.map(({ text: what }) => what) : []),
+    ...(planned?.kind === "plan" ? planned.files.map(({ path, text: content }) => `\n==> ${path} <==\n${content}`) : planned?.kind === "refusal" ? planned.blockers.map(({ rule, text: why }) => `${rule}: ${tell(why, language)}`) : planned?.kind === "not-enough-data" ? planned.missing.map(({ text: what }) => tell(what, language)) : []),
   ].join("\n");
 };
 

@@ -3,6 +3,7 @@ import type { VNode } from "preact";
 import { HostPicker } from "../../host/host-picker.tsx";
 import type { OpenedHost } from "../../host/open-host.ts";
 import { hostNow, useHost } from "../../host/use-host.ts";
+import { tell, Told } from "../../text/told.tsx";
 import type { Language } from "../../text/words.ts";
 import { Table, tableText } from "../../ui/table.tsx";
 import { view, type ViewProps } from "../view.ts";
@@ -30,7 +31,7 @@ const Reasons = ({ topology, selected, language }: { readonly topology: Topology
       {ordered.map((group) => (
         <div key={group.label}>
           <h3>{say("group", { label: group.label })}: <span class="mono">{group.members.join(", ")}</span></h3>
-          <ul class="reasons" lang="en">{group.reasons.map(({ text, rule, evidence }, i) => <li key={i} class={selected !== undefined && text.includes(selected) ? "lit" : undefined}>{text} <small>({rule}; {evidence.register}{evidence.value === null ? "" : ` = 0x${evidence.value.toString(16)}`}; {evidence.missing.join(", ")})</small></li>)}</ul>
+          <ul class="reasons">{group.reasons.map(({ text, rule, evidence }, i) => <li key={i} class={selected !== undefined && text.includes(selected) ? "lit" : undefined}><Told text={text} language={language} /> <small>({rule}; <Told text={evidence.register} language={language} />{evidence.value === null ? "" : ` = 0x${evidence.value.toString(16)}`}; {evidence.missing.map((missing) => tell(missing, language)).join(", ")})</small></li>)}</ul>
         </div>
       ))}
     </section>
@@ -92,7 +93,7 @@ const Shown = ({ host: { snapshot }, settings, keep, store, state, language }: P
         rows={rows.map(({ node, what, group, acs, driver, unit: of, marks }) => [<span key="name" class={`mono depth${Math.min(5, node.depth)}`}>{node.name}</span>, what, group, <code key="acs" class="nowrap">{acs}</code>, driver, of, marks.join("; ")])} />
       {topology.firmware.units.length > 0 ? <Table caption={say("units")} heads={[say("unit"), say("base"), say("scope")]} current={new Set(topology.firmware.units.flatMap(({ id }, i) => (id === unit ? [i] : [])))} rows={topology.firmware.units.map(({ id, name, base, rest, scopes }) => [`${id} ${name}`, <code key="base">{base}</code>, [...scopes, ...(rest ? [say("rest")] : [])].join(", ")])} /> : <p>{say("noUnits")}</p>}
       <Compared topology={topology} language={language} />
-      {topology.notes.length > 0 && <><h2>{say("notes")}</h2><ul lang="en">{topology.notes.map((note) => <li key={note}>{note}</li>)}</ul></>}
+      {topology.notes.length > 0 && <><h2>{say("notes")}</h2><ul>{topology.notes.map((note) => <li key={note}><Told text={note} language={language} /></li>)}</ul></>}
     </>
   );
 };
@@ -117,7 +118,7 @@ const text = ({ settings, language }: Props): string => {
   return [
     tableText([say("function"), say("what"), say("groupHead"), say("acs"), say("driver"), say("unit"), say("marks")], rows.map(({ node, what, group, acs, driver, unit, marks }) => [`${"  ".repeat(node.depth)}${node.name}`, what, group, acs, driver, unit, marks.join("; ")])),
     "",
-    ...topology.groups.filter(({ members }) => members.length > 1).flatMap(({ label, members, reasons }) => [`${say("group", { label })}: ${members.join(", ")}`, ...reasons.map((reason) => `  ${reason.text}`)]),
+    ...topology.groups.filter(({ members }) => members.length > 1).flatMap(({ label, members, reasons }) => [`${say("group", { label })}: ${members.join(", ")}`, ...reasons.map((reason) => `  ${tell(reason.text, language)}`)]),
     ...(topology.changes?.length ? ["", say("changed"), ...topology.changes.map(({ before, after }) => `${setText(before)} → ${setText(after)}`)] : []),
   ].join("\n");
 };

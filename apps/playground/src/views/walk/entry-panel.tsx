@@ -1,4 +1,5 @@
 import type { VNode } from "preact";
+import { tell, Told } from "../../text/told.tsx";
 import type { Language } from "../../text/words.ts";
 import { BitEditor } from "../entries/bit-editor.tsx";
 import { hex, withWords, type Edits } from "../entries/edits.ts";
@@ -28,10 +29,10 @@ export const EntryPanel = ({ current, map, language, say, field, onField, edits,
   const { address, raw } = step;
   const edited = edits && address !== undefined && hex(address) in edits;
   return (
-    <section class="entry" aria-label={step.structure}>
-      <h3 lang="en">{step.structure}{edited ? ` · ${bits("edited")}` : ""}</h3>
+    <section class="entry" aria-label={tell(step.structure, language)}>
+      <h3><Told text={step.structure} language={language} />{edited ? ` · ${bits("edited")}` : ""}</h3>
       <p aria-live="polite">{stepSentence(current, say)}</p>
-      <p lang="en">{step.rule} <span class="section">({step.section})</span>: <strong class={current.stops ? "bad" : undefined}>{step.outcome}</strong></p>
+      <p><Told text={step.rule} language={language} /> <span class="section">({step.section})</span>: <strong class={current.stops ? "bad" : undefined}><Told text={step.outcome} language={language} /></strong></p>
       {map && <figure><Minimap map={map} language={language} /><figcaption>{bits("mapShort", { row: map.row, count: map.rows })}; {bits("filled", { filled: map.used.length })}</figcaption></figure>}
       {kind && raw && address !== undefined && (
         <>

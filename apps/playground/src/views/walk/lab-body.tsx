@@ -4,6 +4,8 @@ import { kernelFaultOf, kernelLine as vtdLine } from "@iommu-lab/iommu-intel/dec
 import { Access } from "@iommu-lab/pci-bus";
 import type { VNode } from "preact";
 import { formatAddress } from "../../state/address.ts";
+import { tell } from "../../text/told.tsx";
+import type { Language } from "../../text/words.ts";
 import { Minimap } from "../entries/minimap.tsx";
 import { hex } from "../entries/edits.ts";
 import { entryWords } from "../entries/text.ts";
@@ -24,17 +26,17 @@ const EVENT_NAMES: Readonly<Record<number, string>> = { 1: "ILLEGAL_DEV_TABLE_EN
 
 const rightsText = (rights: Access): string => ([[Access.Read, "R"], [Access.Write, "W"], [Access.Execute, "X"]] as const).map(([right, letter]) => ((rights & right) === 0 ? "–" : letter)).join("");
 
-const faultText = ({ mode, translation, steps }: WalkRun): string => {
-  if (mode.vendor === "intel") return `${hex(translation.fault)}, ${FAULT_REASONS[translation.fault]?.text ?? "?"}`;
+const faultText = ({ mode, translation, steps }: WalkRun, language: Language): string => {
+  if (mode.vendor === "intel") return `${hex(translation.fault)}, ${tell(FAULT_REASONS[translation.fault]?.text ?? "?", language)}`;
   const last = steps.at(-1);
-  return last?.stops ? last.step.outcome : (EVENT_NAMES[translation.fault] ?? hex(translation.fault));
+  return last?.stops ? tell(last.step.outcome, language) : (EVENT_NAMES[translation.fault] ?? hex(translation.fault));
 };
 
 /** What came of a request, as a sentence. */
-const verdict = (run: WalkRun, say: WalkSay): string => {
+const verdict = (run: WalkRun, say: WalkSay, language: Language): string => {
   const { host, translation } = run;
   if (host !== undefined) return say("translated", { host: hex(host), size: SIZES[translation.pageShift] ?? `2^${translation.pageShift}`, rights: rightsText(translation.permissions) });
-  return translation.fault === 0 ? say("refused") : say("stopped", { fault: faultText(run) });
+  return translation.fault === 0 ? say("refused") : say("stopped", { fault: faultText(run, language) });
 };
 
 /** The kernel's line about the fault, for the view of faults. */
@@ -80,7 +82,7 @@ export const LabBody = ({ settings, keep, language, state, store }: ViewProps<Wa
       <h2>{say("request")}</h2>
       <WalkControls settings={settings} keep={keep} language={language} say={say} />
       <div class={`verdict ${run.host === undefined ? "fails" : "holds"}`} role="status">
-        <p>{verdict(run, say)} {say("reads", { count: run.reads })}.</p>
+        <p>{verdict(run, say, language)} {say("reads", { count: run.reads })}.</p>
         {line !== undefined && <p><a href={formatAddress({ ...state, view: "faults", views: { ...state.views, faults: { tab: "line", vendor: run.mode.vendor, line } } })}>{say("toFaults")}</a></p>}
       </div>
       <Ruler splits={splitRequest(settings)} lit={lit} say={say} />
@@ -97,15 +99,15 @@ export const LabBody = ({ settings, keep, language, state, store }: ViewProps<Wa
       </div>
       <div class="walk-body">
         <div class="steps">
-          <NestedGrid steps={steps} at={at} onStep={toStep} say={say} selected={state.selection.address} />
-          <StepTable steps={steps} at={at} onStep={toStep} say={say} selected={state.selection.address} />
+          <NestedGrid steps={steps} at={at} onStep={toStep} say={say} language={language} selected={state.selection.address} />
+          <StepTable steps={steps} at={at} onStep={toStep} say={say} language={language} selected={state.selection.address} />
           {!nested && (
             <>
               <h3>{say("maps")}</h3>
               <ul class="maps">
                 {steps.flatMap((step, i) => {
                   const map = run.map(step);
-                  return map ? [<li key={i}><button type="button" class={i === at ? "lit" : undefined} aria-current={i === at ? "step" : undefined} onClick={() => { toStep(i); }}>{i + 1}. {step.step.structure.replace(/^(second-stage|first-stage|scalable-mode) /, "")}<Minimap map={map} language={language} />{bits("mapShort", { row: map.row, count: map.rows })}</button></li>] : [];
+                  return map ? [<li key={i}><button type="button" class={i === at ? "lit" : undefined} aria-current={i === at ? "step" : undefined} onClick={() => { toStep(i); }}>{i + 1}. {tell(step.step.structure, language)}<Minimap map={map} language={language} />{bits("mapShort", { row: map.row, count: map.rows })}</button></li>] : [];
                 })}
               </ul>
             </>
@@ -121,6 +123,6 @@ export const LabBody = ({ settings, keep, language, state, store }: ViewProps<Wa
 export const labText = ({ settings, language }: Pick<ViewProps<WalkSettings>, "settings" | "language">): string => {
   const say = walkWords(language);
   const run = runWalk(settings);
-  const lines = run.steps.map(({ step, soFar }, i) => [i + 1, step.structure, step.address === undefined ? "" : hex(step.address), soFar ?? "", step.outcome, step.section].join("\t"));
-  return [`${settings.mode} ${settings.size} ${settings.access} ${settings.address}`, verdict(run, say), say("reads", { count: run.reads }), "", ...lines, ...(lineOf(run) === undefined ? [] : ["", lineOf(run)])].join("\n");
+  const lines = run.steps.map(({ step, soFar }, i) => [i + 1, tell(step.structure, language), step.address === undefined ? "" : hex(step.address), soFar ?? "", tell(step.outcome, language), step.section].join("\t"));
+  return [`${settings.mode} ${settings.size} ${settings.access} ${settings.address}`, verdict(run, say, language), say("reads", { count: run.reads }), "", ...lines, ...(lineOf(run) === undefined ? [] : ["", lineOf(run)])].join("\n");
 };

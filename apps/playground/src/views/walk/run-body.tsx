@@ -50,8 +50,8 @@ export const RunBody = ({ settings, keep, language, state, store, run }: ViewPro
       </div>
       <div class="walk-body">
         <div class="steps">
-          <NestedGrid steps={steps} at={at} onStep={toStep} say={say} selected={state.selection.address} />
-          <StepTable steps={steps} at={at} onStep={toStep} say={say} selected={state.selection.address} />
+          <NestedGrid steps={steps} at={at} onStep={toStep} say={say} language={language} selected={state.selection.address} />
+          <StepTable steps={steps} at={at} onStep={toStep} say={say} language={language} selected={state.selection.address} />
         </div>
         {current && <EntryPanel current={current} map={current.place && { ...current.place, used: [] }} language={language} say={say} field={state.selection.field} onField={(field) => { store.select({ field }); }} edits={undefined} onEdits={() => undefined} />}
       </div>

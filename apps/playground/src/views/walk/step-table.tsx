@@ -1,4 +1,6 @@
 import type { VNode } from "preact";
+import { tell, Told } from "../../text/told.tsx";
+import type { Language } from "../../text/words.ts";
 import { Table } from "../../ui/table.tsx";
 import { hex } from "../entries/edits.ts";
 import { nestedRows, type WalkStep } from "./steps.ts";
@@ -9,6 +11,7 @@ interface StepsProps {
   readonly at: number;
   readonly onStep: (at: number) => void;
   readonly say: WalkSay;
+  readonly language: Language;
   /** Address that is selected anywhere on the page. */
   readonly selected: string | undefined;
 }
@@ -17,12 +20,12 @@ const litOf = ({ steps, at, selected }: Pick<StepsProps, "steps" | "at" | "selec
 
 /** The steps of a decision, one a row. */
 export const StepTable = (props: StepsProps): VNode => {
-  const { steps, onStep, say } = props;
+  const { steps, onStep, say, language } = props;
   return (
     <Table
       caption={say("steps")}
       heads={[say("structure"), say("at"), say("allows"), say("soFar"), say("outcome"), say("section")]}
-      rows={steps.map(({ step, rights, soFar, stops }, i) => [`${i + 1}. ${step.structure}`, step.address === undefined ? "–" : <code key="at">{hex(step.address)}</code>, <code key="rights">{rights ?? ""}</code>, <code key="sofar">{soFar ?? ""}</code>, <span key="outcome" lang="en" class={stops ? "bad" : undefined}>{stops ? "✗ " : ""}{step.outcome}</span>, step.section])}
+      rows={steps.map(({ step, rights, soFar, stops }, i) => [`${i + 1}. ${tell(step.structure, language)}`, step.address === undefined ? "–" : <code key="at">{hex(step.address)}</code>, <code key="rights">{rights ?? ""}</code>, <code key="sofar">{soFar ?? ""}</code>, <span key="outcome" class={stops ? "bad" : undefined}>{stops ? "✗ " : ""}<Told text={step.outcome} language={language} /></span>, step.section])}
       current={litOf(props)}
       onRow={onStep}
     />

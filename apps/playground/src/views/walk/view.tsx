@@ -1,6 +1,7 @@
 import type { VNode } from "preact";
 import { eventSentence } from "../../run/event-words.ts";
 import { stepOf } from "../../run/steps.ts";
+import { tell } from "../../text/told.tsx";
 import { Choice } from "../../ui/controls.tsx";
 import { view, type ViewProps } from "../view.ts";
 import { LabBody, labText } from "./lab-body.tsx";
@@ -29,7 +30,7 @@ const toText = (props: ViewProps<WalkSettings>): string => {
   const at = stepOf(state.step, run) - 1;
   const event = run.events[at];
   const decision = run.decisions.get(at) ?? [];
-  return [...(event ? [eventSentence(event, language), ""] : []), ...decision.map(({ structure, address, rule, section, outcome }, i) => [i + 1, structure, address === undefined ? "" : `0x${address.toString(16)}`, rule, section, outcome].join("\t"))].join("\n");
+  return [...(event ? [eventSentence(event, language), ""] : []), ...decision.map(({ structure, address, rule, section, outcome }, i) => [i + 1, tell(structure, language), address === undefined ? "" : `0x${address.toString(16)}`, tell(rule, language), section, tell(outcome, language)].join("\t"))].join("\n");
 };
 
 /** A DMA request's way through its tables, on the models of both vendors. */
