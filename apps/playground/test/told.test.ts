@@ -34,7 +34,7 @@ describe("what views show of the packages' texts has words in every language", (
     const texts: (string | undefined)[] = [...snapshot.warnings, ...snapshot.missing.flatMap(({ what, consequence }) => [what, consequence])];
     for (const address of snapshot.functions.map((f) => formatAddress(f.address))) {
       const diagnosis = diagnoseFor(snapshot, [], [address]);
-      for (const { title, advice, evidence } of rulesOf(diagnosis)) texts.push(title, advice, ...evidence.flatMap(({ source, text }) => [source, text]));
+      for (const { title, advice, evidence } of rulesOf(diagnosis)) texts.push(title, advice, ...evidence.flatMap(({ source, line, text }) => (line === undefined ? [source, text] : [source])));
       for (const { happened, why, advice } of diagnosis.log) texts.push(happened, why, advice);
       for (const target of ["libvirt", "proxmox"]) {
         const planned = planFor(snapshot, readPlanner({ host: { bundled: name }, devices: [address], target }));

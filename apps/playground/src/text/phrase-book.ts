@@ -19,13 +19,17 @@ interface Phrase {
 type Values = ReadonlyMap<string, string>;
 
 /** Texts within texts go no deeper; longer ones are nobody's sentences; so many ways to read one are tried; so many answers are remembered. */
-const [DEEPEST, LONGEST, MOST_PARTS, MOST_TRIES, REMEMBERED] = [5, 4_000, 24, 400, 4_096];
+const [DEEPEST, LONGEST, MOST_PARTS, MOST_TRIES, REMEMBERED] = [5, 4_000, 24, 3_000, 4_096];
+/** Long texts are given fewer: characters that are looked at in all. */
+const MOST_LOOKED_AT = 600_000;
 /** A phrase with so many letters of its own is the right one, also where what fills it has no words. */
 const SURE = 12;
 const HOLE = /\{(\w+)\}/;
 const SENTENCE_END = /(?<=[.:;!?]) (?=\S)/;
 /** Where a text begins that follows another one without a word between them. */
 const JOINT = /[ ,:;(]/;
+/** A kernel's line stays as it is, whatever it looks like. */
+const KERNEL_LINE = /^\[ *\d+\.\d+\]/;
 /** Two plain words in a row: something that should have been told. */
 const ENGLISH = /(?<![\w/.-])[A-Za-z]?[a-z]{1,} [a-z]{2,}(?![\w/-])/;
 
@@ -85,8 +89,8 @@ export const openPhraseBook = (phrases: Phrases, language: Exclude<Language, "en
   }
   for (const list of byFirstWord.values()) list.sort((a, b) => b.weight - a.weight);
 
-  const reader = (): ((text: string) => string | undefined) => {
-    let tries = MOST_TRIES;
+  const read = (text: string): string | undefined => {
+    let tries = Math.min(MOST_TRIES, Math.floor(MOST_LOOKED_AT / (text.length + 1)));
     const seen = new Map<string, string | undefined>();
 
     const tellValue = (value: string, depth: number): string | undefined => {
@@ -142,16 +146,16 @@ export const openPhraseBook = (phrases: Phrases, language: Exclude<Language, "en
       return language === "zh" ? told.join(" ").replaceAll(/(?<=[。；：！？]) /g, "") : told.join(" ");
     };
 
-    return (text) => tellText(text, 0) ?? (ENGLISH.test(text) ? undefined : text);
+    return tellText(text, 0) ?? (ENGLISH.test(text) ? undefined : text);
   };
 
   const known = new Map<string, string | undefined>();
   return {
     tell: (text) => {
-      if (text.length > LONGEST) return undefined;
+      if (text.length > LONGEST || KERNEL_LINE.test(text)) return undefined;
       if (!known.has(text)) {
         if (known.size >= REMEMBERED) known.clear();
-        known.set(text, reader()(text));
+        known.set(text, read(text));
       }
       return known.get(text);
     },

@@ -166,7 +166,7 @@ export const DOCTOR: Phrases = {
   "{0}-iommu after other devices": ["{0}-iommu tras otros dispositivos", "{0}-iommu 排在其他设备之后"],
   "Devices before it on QEMU's command line are not behind it: put -device intel-iommu first.": ["Los dispositivos que lo preceden en la línea de comandos de QEMU no quedan tras él: ponga primero -device intel-iommu.", "QEMU 命令行中排在它前面的设备不受它管：请把 -device intel-iommu 放在最前。"],
   "There is no virtual IOMMU: the guest has one address space.": ["No hay IOMMU virtual: el invitado tiene un solo espacio de direcciones.", "没有虚拟 IOMMU：客户机只有一个地址空间。"],
-  "{0} at {1}": ["{0} en {1}", "{0} 位于 {1}"],
+  "{0} at {1}": ["{0} en {1}", "{0}（位于 {1}）"],
   "With a virtual IOMMU these functions get address spaces of their own, and one group cannot: QEMU says \"group N used in multiple address spaces\". Put them into one guest slot, or behind one PCIe-to-PCI bridge.": ["Con un IOMMU virtual estas funciones reciben espacios de direcciones propios, y un mismo grupo no puede: QEMU dice «group N used in multiple address spaces». Póngalas en una sola ranura del invitado o tras un solo puente PCIe a PCI.", "有虚拟 IOMMU 时这些功能各有自己的地址空间，而同一组做不到：QEMU 报“group N used in multiple address spaces”。请放入同一客户机插槽，或放在同一个 PCIe 转 PCI 桥之后。"],
   "guest addresses of all assigned functions": ["las direcciones de invitado de todas las funciones asignadas", "所有已分配功能的客户机地址"],
   "each group is in one address space": ["cada grupo está en un solo espacio de direcciones", "每个组都在同一个地址空间中"],

@@ -153,6 +153,11 @@ export const SHORT: Phrases = {
   "{0}, not recorded": ["{0}, sin registrar", "{0}，未记录"],
   "{0} or {1}": ["{0} o {1}", "{0} 或 {1}"],
   "{0} Source: {1}.": ["{0} Fuente: {1}.", "{0} 来源：{1}。"],
+  "fault": ["fallo", "故障"],
+  "verdict": ["veredicto", "裁决"],
+  "request": ["petición", "请求"],
+  "translation request": ["petición de traducción", "转换请求"],
+  "{0} with PASID {1}": ["{0} con PASID {1}", "{0}（PASID {1}）"],
 };
 
 /** What a request met on its way through the fabric, and the PCI rule behind it. */

@@ -11,7 +11,7 @@ const Rule = ({ rule, selected, language, onDevice }: { readonly rule: RuleResul
   return (
     <li class={`rule ${rule.status} ${rule.severity}${device !== undefined && device === selected ? " lit" : ""}`}>
       <p><strong>{say(rule.status)}</strong> <span class="severity">{rule.status === "pass" ? "" : say(rule.severity)}</span> <code>{rule.id}</code> <Told text={rule.title} language={language} /> {device === undefined ? <span>({say("machine")})</span> : <button type="button" class="chip" onClick={() => { onDevice(device); }}>{device}</button>}</p>
-      {rule.evidence.length > 0 && <dl>{rule.evidence.map(({ source, line, text }, i) => [<dt key={i}><Told text={source} language={language} />{line === undefined ? "" : `:${line}`}</dt>, <dd key={`${i}=`}><code class="evidence"><Told text={text} language={language} /></code></dd>])}</dl>}
+      {rule.evidence.length > 0 && <dl>{rule.evidence.map(({ source, line, text }, i) => [<dt key={i}><Told text={source} language={language} />{line === undefined ? "" : `:${line}`}</dt>, <dd key={`${i}=`}><code class="evidence">{line === undefined ? <Told text={text} language={language} /> : <span lang="en">{text}</span>}</code></dd>])}</dl>}
       {rule.advice !== "" && <p class="advice"><Told text={rule.advice} language={language} /></p>}
     </li>
   );

@@ -78,7 +78,7 @@ const text = ({ settings, language }: Props): string => {
   const planned = planFor(host.snapshot, settings);
   return [
     `${say("verdict")}: ${say(diagnosis.verdict)}`,
-    ...sortRules(rulesOf(diagnosis)).filter(({ status }) => status !== "pass").map(({ id, status, severity, title, device, evidence, advice }) => [`${say(status)} ${say(severity)} ${id} ${device ?? ""} ${tell(title, language)}`, ...evidence.map(({ source, text: seen }) => `    ${tell(source, language)}: ${tell(seen, language)}`), ...(advice === "" ? [] : [`    ${tell(advice, language)}`])].join("\n")),
+    ...sortRules(rulesOf(diagnosis)).filter(({ status }) => status !== "pass").map(({ id, status, severity, title, device, evidence, advice }) => [`${say(status)} ${say(severity)} ${id} ${device ?? ""} ${tell(title, language)}`, ...evidence.map(({ source, line, text: seen }) => `    ${tell(source, language)}: ${line === undefined ? tell(seen, language) : seen}`), ...(advice === "" ? [] : [`    ${tell(advice, language)}`])].join("\n")),
     ...(planned ? ["", `$ ${commandOf(settings)}`, say("exit", { code: planExit(planned) })] : []),
     ...(planned?.kind === "plan" ? planned.files.map(({ path, text: content }) => `\n==> ${path} <==\n${content}`) : planned?.kind === "refusal" ? planned.blockers.map(({ rule, text: why }) => `${rule}: ${tell(why, language)}`) : planned?.kind === "not-enough-data" ? planned.missing.map(({ text: what }) => tell(what, language)) : []),
   ].join("\n");

@@ -36,7 +36,7 @@ export const EntryPanel = ({ current, map, language, say, field, onField, edits,
       {map && <figure><Minimap map={map} language={language} /><figcaption>{bits("mapShort", { row: map.row, count: map.rows })}; {bits("filled", { filled: map.used.length })}</figcaption></figure>}
       {kind && raw && address !== undefined && (
         <>
-          <h3>{bits("bits", { name: kind.layout.name, address: hex(address) })}</h3>
+          <h3>{bits("bits", { name: tell(kind.layout.name, language), address: hex(address) })}</h3>
           <BitEditor layout={kind.layout} words={raw} language={language} selected={field} onField={onField} onWords={edits && ((words) => { onEdits(withWords(edits, address, words)); })} />
           {edits && edited && <button type="button" onClick={() => { onEdits(Object.fromEntries(Object.entries(edits).filter(([at]) => at !== hex(address)))); }}>{bits("restore")}</button>}
         </>
