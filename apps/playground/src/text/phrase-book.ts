@@ -78,10 +78,16 @@ export const openPhraseBook = (phrases: Phrases, language: Exclude<Language, "en
   const comma = language === "zh" ? "、" : ", ";
   const whole = new Map<string, string>();
   const byFirstWord = new Map<string | undefined, Phrase[]>();
+  /** Without a word of their own: a text is one of these only when it is nothing else. */
+  const frames: Phrase[] = [];
   for (const [key, told] of Object.entries(phrases)) {
     const phrase = readPhrase(key, told[column]!);
     if (phrase.holes.length === 0) {
       whole.set(key, phrase.told);
+      continue;
+    }
+    if (phrase.weight === 0) {
+      frames.push(phrase);
       continue;
     }
     const word = firstWord(phrase.literals[0] ?? "");
@@ -105,16 +111,18 @@ export const openPhraseBook = (phrases: Phrases, language: Exclude<Language, "en
     const tellPhrase = (text: string, depth: number): string | undefined => {
       const exact = whole.get(text);
       if (exact !== undefined || depth > DEEPEST) return exact;
+      return tellOneOf([...(byFirstWord.get(firstWord(text)) ?? []), ...(byFirstWord.get(undefined) ?? [])], text, depth);
+    };
+
+    const tellOneOf = (candidates: readonly Phrase[], text: string, depth: number): string | undefined => {
       let next: string | undefined;
-      for (const word of [firstWord(text), undefined]) {
-        for (const phrase of byFirstWord.get(word) ?? []) {
-          for (const values of readings(phrase, text)) {
-            if (--tries < 0) return next;
-            const told = new Map([...values].map(([hole, value]) => [hole, tellValue(value, depth + 1)]));
-            const filled = (): string => phrase.told.replaceAll(/\{(\w+)\}/g, (_, hole: string) => told.get(hole) ?? values.get(hole) ?? "");
-            if ([...told.values()].every((value) => value !== undefined)) return filled();
-            if (phrase.weight >= SURE) next ??= filled();
-          }
+      for (const phrase of candidates) {
+        for (const values of readings(phrase, text)) {
+          if (--tries < 0) return next;
+          const told = new Map([...values].map(([hole, value]) => [hole, tellValue(value, depth + 1)]));
+          const filled = (): string => phrase.told.replaceAll(/\{(\w+)\}/g, (_, hole: string) => told.get(hole) ?? values.get(hole) ?? "");
+          if ([...told.values()].every((value) => value !== undefined)) return filled();
+          if (phrase.weight >= SURE) next ??= filled();
         }
       }
       return next;
@@ -123,7 +131,7 @@ export const openPhraseBook = (phrases: Phrases, language: Exclude<Language, "en
     /** A phrase, or several in a row; names stay as they are. */
     const tellText = (text: string, depth: number): string | undefined => {
       if (seen.has(text)) return seen.get(text);
-      const told = tellPhrase(text, depth) ?? (depth > DEEPEST ? undefined : tellSentences(text, depth)) ?? (/[a-z]{2}/.test(text) ? undefined : text);
+      const told = tellPhrase(text, depth) ?? (depth > DEEPEST ? undefined : (tellSentences(text, depth) ?? tellOneOf(frames, text, depth))) ?? (/[a-z]{2}/.test(text) ? undefined : text);
       seen.set(text, told);
       return told;
     };

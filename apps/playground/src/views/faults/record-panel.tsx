@@ -21,7 +21,7 @@ export const RecordPanel = ({ vendor, words, kernel, language, say, field, onFie
       </dl>
       <h3>{say("kernelSays")} (Linux {kernel})</h3>
       {line === undefined ? <p>{say("noLine")}</p> : <pre class="log" lang="en">{line}</pre>}
-      {layout && <><h3 lang="en">{layout.name} ({layout.spec})</h3><BitEditor layout={layout} words={words} onWords={undefined} language={language} selected={field} onField={onField} /></>}
+      {layout && <><h3><Told text={layout.name} language={language} /> <span lang="en">({layout.spec})</span></h3><BitEditor layout={layout} words={words} onWords={undefined} language={language} selected={field} onField={onField} /></>}
     </section>
   );
 };

@@ -47,7 +47,7 @@ export const RingBody = ({ settings, keep, language, state, store }: ViewProps<F
         <div>
           <h2>{say("records")}</h2>
           {pending.length === 0 ? <p>{say("noRecords")}</p> : (
-            <Table caption={say("records")} heads={[say("place"), say("says"), say("words")]} rows={pending.slice(0, MOST_LISTED).map(({ index, words }) => [index, <Told key="says" text={meaningOf(vendor, words).join(" ")} language={language} />, <code key="words">{wordsText(words)}</code>])} current={new Set(current ? [pending.indexOf(current)] : [])} onRow={(i) => { const slot = pending[i]; if (slot) keep({ at: slot.index }); }} />
+            <Table caption={say("records")} heads={[say("place"), say("says"), say("words")]} rows={pending.slice(0, MOST_LISTED).map(({ index, words }) => [index, <span key="says">{meaningOf(vendor, words).map((sentence) => [<Told key={sentence} text={sentence} language={language} />, " "])}</span>, <code key="words">{wordsText(words)}</code>])} current={new Set(current ? [pending.indexOf(current)] : [])} onRow={(i) => { const slot = pending[i]; if (slot) keep({ at: slot.index }); }} />
           )}
           {pending.length > MOST_LISTED && <p>{say("more", { count: pending.length - MOST_LISTED })}</p>}
           {current && <RecordPanel vendor={vendor} words={current.words} kernel={kernel} language={language} say={say} field={state.selection.field} onField={(field) => { store.select({ field }); }} />}

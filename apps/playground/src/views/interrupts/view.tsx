@@ -42,7 +42,7 @@ const Body = ({ settings, keep, language, state, store }: ViewProps<InterruptSet
   const field = { selected: state.selection.field, onField: (name: string): void => { store.select({ field: name }); }, language };
   // Another setup writes other entries: edits of the old ones would be in their way.
   const rebuild = (patch: Partial<InterruptSettings>): void => { keep({ ...patch, edits: {} }); };
-  const editor = (title: string, { layout, address: at, words }: Shown): VNode => <section><h2>{title}</h2><p lang="en">{layout.name} ({layout.spec}), <code>{hex(at)}</code></p><BitEditor layout={layout} words={words} onWords={(chosen) => { keep({ edits: withWords(edits, at, chosen) }); }} {...field} /></section>;
+  const editor = (title: string, { layout, address: at, words }: Shown): VNode => <section><h2>{title}</h2><p><Told text={layout.name} language={language} /> <span lang="en">({layout.spec})</span>, <code>{hex(at)}</code></p><BitEditor layout={layout} words={words} onWords={(chosen) => { keep({ edits: withWords(edits, at, chosen) }); }} {...field} /></section>;
   const exits = [true, false].map((posted) => runInterrupts({ ...settings, posted, edits: settings.posted === posted ? edits : {} }).exits);
   return (
     <article class="interrupts">
