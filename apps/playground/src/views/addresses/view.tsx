@@ -50,7 +50,7 @@ const Lanes = ({ plan, language, selected, onSelect }: { readonly plan: AddressP
   const width = LABELS + LANES.length * (LANE + GAP);
   const y = (address: bigint): number => 24 + scale.at(address);
   return (
-    <div class="scroll">
+    <div class="scroll" role="group" aria-label={say("drawing")} tabIndex={0}>
       <svg class="drawing lanes" role="img" aria-label={say("drawing")} width={width} height={scale.height + 40} viewBox={`0 0 ${width} ${scale.height + 40}`}>
         <title>{say("drawing")}</title>
         {LANES.map((lane, i) => <text key={lane} class="head" x={LABELS + i * (LANE + GAP)} y={16}>{say(lane)}</text>)}

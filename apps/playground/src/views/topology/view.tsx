@@ -45,7 +45,7 @@ const Changes = ({ topology, language }: { readonly topology: Topology; readonly
     <section aria-labelledby="changed">
       <h2 id="changed">{say("changed")}</h2>
       {topology.unsafe && <p class="warning" role="alert">{say("unsafe")}</p>}
-      {topology.changes.length === 0 ? <p role="status">{say("unchanged")}</p> : <Table caption={say("changed")} heads={[say("before"), say("after")]} rows={topology.changes.map(({ before, after }) => [setText(before), setText(after)])} />}
+      {topology.changes.length === 0 ? <p role="status">{say("unchanged")}</p> : <Table caption={`${say("before")}, ${say("after")}`} heads={[say("before"), say("after")]} rows={topology.changes.map(({ before, after }) => [setText(before), setText(after)])} />}
     </section>
   );
 };
