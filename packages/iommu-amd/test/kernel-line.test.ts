@@ -16,9 +16,24 @@ describe("the kernel's line about an event", () => {
   test("is in the function's name where a driver has it", () => {
     expect(kernelLine(FAULT, "6.12", { driver: "nvme" })).toBe("nvme 0000:01:00.0: AMD-Vi: Event logged [IO_PAGE_FAULT domain=0x0011 address=0xfffc0000 flags=0x0030]");
   });
-  test("is not known of every event", () => {
-    expect(kernelLine(EVENT_COUNTER_ZERO.encode({ EventCode: 10 }), "6.1")).toBeUndefined();
-    expect(kernelLine([0, 0, 0, 0], "6.1")).toBeUndefined();
+  test.each([
+    ["a page table that cannot be read", [0x0001_0100, 0x4000_0005, 0x1000, 1], "[PAGE_TAB_HARDWARE_ERROR device=0000:01:00.0 pasid=0x10005 address=0x100001000 flags=0x0000]"],
+    ["a request that the device may not send", [0x0100, 0x8000_0000, 0xfee0_0000, 0], "[INVALID_DEVICE_REQUEST device=0000:01:00.0 pasid=0x00000 address=0xfee00000 flags=0x0000]"],
+    ["a page request that the device may not send", [0x1234_0100, 0x9012_0845, 0x2000, 0], "[INVALID_PPR_REQUEST device=0000:01:00.0 pasid=0x21234 address=0x2000 flags=0x0012 tag=0x045]"],
+    ["a page that the reverse map table gives to somebody else", [0x0003_0100, 0xd080_0007, 0x3000, 0], "[RMP_PAGE_FAULT device=0000:01:00.0, vmg_tag=0x0007, gpa=0x3000, flags_rmp=0x0003, flags=0x0080]"],
+    ["a reverse map table that cannot be read", [0x0100, 0xe001_0007, 0x3005, 0], "[RMP_HW_ERROR device=0000:01:00.0, vmg_tag=0x0007, spa=0x3000, flags=0x0001]"],
+    ["an event that the kernel has no name for", [0, 0xa000_0000, 0, 1], "[UNKNOWN event[0]=0x00000000 event[1]=0xa0000000 event[2]=0x00000000 event[3]=0x00000001"],
+  ])("6.1, %s", (_, event, line) => {
+    expect(kernelLine(event, "6.1")).toBe(`AMD-Vi: Event logged ${line}`);
+    expect(kernelLine(event, "5.10")).toBeUndefined();
+    expect(decodeKernelLog(kernelLine(event, "6.1") ?? "")).toMatchObject({ structures: [{}], diagnoses: [] });
+  });
+  test("of the reverse map table is in the function's name where a driver has it", () => {
+    expect(kernelLine([0x0100, 0xe001_0007, 0x3000, 0], "6.12", { driver: "nvme" })).toBe("nvme 0000:01:00.0: AMD-Vi: Event logged [RMP_HW_ERROR vmg_tag=0x0007, spa=0x3000, flags=0x0001]");
+  });
+  test("is not known of every event on older kernels", () => {
+    expect(kernelLine(EVENT_COUNTER_ZERO.encode({ EventCode: 10 }), "5.10")).toBeUndefined();
+    expect(kernelLine([0, 0, 0, 0], "4.19")).toBeUndefined();
   });
   test("is read back by the decoder, whatever the event and the kernel", () => {
     const events = fc.constantFrom([ILLEGAL_DEV_TABLE_ENTRY, 1], [IO_PAGE_FAULT, 2], [DEV_TAB_HARDWARE_ERROR, 3], [ILLEGAL_COMMAND_ERROR, 5], [COMMAND_HARDWARE_ERROR, 6], [IOTLB_INV_TIMEOUT, 7]);

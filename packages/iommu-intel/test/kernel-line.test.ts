@@ -15,6 +15,12 @@ describe("the kernel's line about a fault", () => {
   ] as const)("%s", (kernel, line) => {
     expect(kernelLine(READ, kernel)).toBe(line);
   });
+  test("in scalable mode has words since 5.10, as Debian's 6.1 wrote it in a guest of ours", () => {
+    const fault = kernelFaultOf(FAULT_RECORD.encode({ FI: 0x12_3456, SID: 0x40, FR: 0x79, F: 1 }));
+    expect(kernelLine(fault, "6.1")).toBe("DMAR: [DMA Write NO_PASID] Request device [00:08.0] fault addr 0x123456000 [fault reason 0x79] SM: Read/Write permission error in second-level paging entry");
+    expect(kernelLine(fault, "4.19")).toMatch(/\] Unknown$/);
+    expect(kernelLine({ ...fault, reason: 0x88 }, "6.12")).toMatch(/\[fault reason 0x88\] Unknown$/);
+  });
   test("of an interrupt has its index", () => {
     const fault = kernelFaultOf(FAULT_RECORD.encode({ FI: 0x22 * 2 ** 36, SID: 0xf0ff, FR: 0x26, F: 1 }));
     expect(fault).toEqual({ requester: 0xf0ff, access: "interrupt", address: 0x22n, pasid: null, reason: 0x26 });

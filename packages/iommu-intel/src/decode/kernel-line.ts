@@ -1,6 +1,7 @@
 import { requesterText } from "@iommu-lab/pci-bus/decode";
 import type { RequesterId } from "@iommu-lab/pci-bus";
 import { FAULT_RECORD } from "../layouts/index.ts";
+import { FIRST_INTERRUPT, INTERRUPT_REASONS, kernelWords } from "./kernel-words.ts";
 
 /** Kernels whose lines are known; a later one writes as the last of them that is not newer. */
 export const KERNELS = ["3.10", "4.19", "5.10", "5.15", "6.1", "6.12"] as const;
@@ -17,43 +18,11 @@ export interface KernelFault {
   readonly reason: number;
 }
 
-/** What the kernel says of reasons, searched for by people since 2009. Scalable mode's are left out: its lines end after "SM:". */
-const DMA_WORDS = [
-  "Software",
-  "Present bit in root entry is clear",
-  "Present bit in context entry is clear",
-  "Invalid context entry",
-  "Access beyond MGAW",
-  "PTE Write access is not set",
-  "PTE Read access is not set",
-  "Next page table ptr is invalid",
-  "Root table address invalid",
-  "Context table ptr is invalid",
-  "non-zero reserved fields in RTP",
-  "non-zero reserved fields in CTP",
-  "non-zero reserved fields in PTE",
-  "PCE for translation request specifies blocking",
-] as const;
-const INTERRUPT_WORDS = [
-  "Detected reserved fields in the decoded interrupt-remapped request",
-  "Interrupt index exceeded the interrupt-remapping table size",
-  "Present field in the IRTE entry is clear",
-  "Error accessing interrupt-remapping table pointed by IRTA_REG",
-  "Detected reserved fields in the IRTE entry",
-  "Blocked a compatibility format interrupt request",
-  "Blocked an interrupt request due to source-id verification failure",
-] as const;
-
-const FIRST_INTERRUPT = 0x20;
-const FIRST_SCALABLE = 0x30;
-
-const wordsOf = (reason: number): string => DMA_WORDS[reason] ?? INTERRUPT_WORDS[reason - FIRST_INTERRUPT] ?? (reason >= FIRST_SCALABLE ? "SM:" : "Unknown");
-
 /** The fault of a fault recording register's four words, as Linux takes it apart. */
 export const kernelFaultOf = (record: ArrayLike<number>): KernelFault => {
   const { FI, SID, T1, FR, PP, PV } = FAULT_RECORD.decode(Uint32Array.from(record));
   // Only these are interrupts to the kernel; 27h to 29h it prints as DMA.
-  const interrupt = FR >= FIRST_INTERRUPT && FR < FIRST_INTERRUPT + INTERRUPT_WORDS.length;
+  const interrupt = FR >= FIRST_INTERRUPT && FR < FIRST_INTERRUPT + INTERRUPT_REASONS;
   const address = BigInt(FI) << 12n;
   return { requester: SID, access: interrupt ? "interrupt" : T1 === 1 ? "read" : "write", address: interrupt ? address >> 48n : address, pasid: PP === 1 ? PV : null, reason: FR };
 };
@@ -67,7 +36,7 @@ export const kernelLine = (fault: KernelFault, kernel: Kernel): string => {
   const device = requesterText(fault.requester);
   const address = fault.address.toString(16);
   const what = access === "read" ? "DMA Read" : "DMA Write";
-  const said = wordsOf(reason);
+  const said = kernelWords(reason, kernel !== "3.10" && kernel !== "4.19");
   switch (kernel) {
     case "3.10":
       return access === "interrupt" ? `dmar: INTR-REMAP: Request device [[${device}] fault index ${address}\nINTR-REMAP:[fault reason ${decimal(reason)}] ${said}` : `dmar: DMAR:[${what}] Request device [${device}] fault addr ${address} \nDMAR:[fault reason ${decimal(reason)}] ${said}`;
