@@ -264,8 +264,6 @@ export const AMD_LAYOUTS: Phrases = {
 
 /** Names, kernel lines and options, which no language translates. */
 export const AMD_LAYOUTS_AS_IT_IS: readonly string[] = [
-  "AMD-Vi §3.4 \"PASID, Domain and DeviceID Match Registers\", MMIO offsets 4xx10h to 4xx20h",
-  "AMD-Vi §2.2.3 \"I/O Page Tables for Host Translations\"",
   "1 ms",
   "10 ms",
   "100 ms",

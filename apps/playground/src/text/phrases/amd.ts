@@ -447,7 +447,6 @@ export const AMD: Phrases = {
 
 /** Names, kernel lines and options, which no language translates. */
 export const AMD_AS_IT_IS: readonly string[] = [
-  "{0}AMD-Vi: Event logged [{1} {2}]",
   "The {0} {1} has {2} characters; there are bytes for 8.",
   "The {0} {1} has a character that is no single byte.",
   "The unique ID of {0} has {1} bytes; its length field holds 255.",

@@ -177,9 +177,3 @@ export const INTERRUPTS: Phrases = {
   "IRTE, remapped, xAPIC mode": ["IRTE, remapeada, modo xAPIC", "IRTE，重映射，xAPIC 模式"],
   "IRTE, 32 bits": ["IRTE, 32 bits", "IRTE，32 位"],
 };
-
-/** Names, kernel lines and options, which no language translates. */
-export const INTERRUPTS_AS_IT_IS: readonly string[] = [
-  "Intel SDM vol. 3 §11.11.1",
-  "Intel SDM vol. 3 §11.11.2",
-];
