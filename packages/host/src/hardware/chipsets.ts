@@ -15,7 +15,7 @@ interface Row extends Chipset {
   readonly devices: readonly number[];
 }
 
-const LIST = "list of chipsets in the article \"IOMMU\" of the source documents; ids of pci.ids";
+const LIST = "list of chipsets in J. Torres, \"IOMMU: Primer asalto\" (2015); ids of pci.ids";
 
 const ISA = "0000:00:1f.0";
 const HOST = "0000:00:00.0";
