@@ -19,9 +19,9 @@ interface Phrase {
 type Values = ReadonlyMap<string, string>;
 
 /** Texts within texts go no deeper; longer ones are nobody's sentences; so many ways to read one are tried; so many answers are remembered. */
-const [DEEPEST, LONGEST, MOST_PARTS, MOST_TRIES, REMEMBERED] = [5, 4_000, 24, 3_000, 4_096];
+const [DEEPEST, LONGEST, MOST_PARTS, MOST_TRIES, REMEMBERED] = [5, 4_000, 24, 20_000, 4_096];
 /** Long texts are given fewer: characters that are looked at in all. */
-const MOST_LOOKED_AT = 600_000;
+const MOST_LOOKED_AT = 4_000_000;
 /** A phrase with so many letters of its own is the right one, also where what fills it has no words. */
 const SURE = 12;
 const HOLE = /\{(\w+)\}/;
@@ -51,10 +51,22 @@ function* endsOf(text: string, literal: string, from: number): Generator<number>
   yield text.length;
 }
 
-/** Every way in which a phrase's holes can be filled so that it becomes a text, the shortest first. */
-function* readings({ literals, holes }: Phrase, text: string): Generator<Values> {
+/** Whether a phrase's own words stand in a text, in their order. */
+const fits = ({ literals }: Phrase, text: string): boolean => {
+  if (!text.startsWith(literals[0] ?? "") || !text.endsWith(literals.at(-1) ?? "")) return false;
+  let at = 0;
+  for (const literal of literals) {
+    const found = text.indexOf(literal, at);
+    if (found < 0) return false;
+    at = found + literal.length;
+  }
+  return true;
+};
+
+/** Every way in which a phrase's holes can be filled so that it becomes a text, the shortest first; each look costs a try. */
+function* readings({ literals, holes }: Phrase, text: string, mayTry: () => boolean): Generator<Values> {
   const [first = "", last = ""] = [literals[0], literals.at(-1)];
-  if (!text.startsWith(first) || !text.endsWith(last) || text.length < first.length + last.length) return;
+  if (text.length < first.length + last.length) return;
   const inner = text.slice(0, text.length - last.length);
   const fill = function* (i: number, at: number, values: Values): Generator<Values> {
     const hole = holes[i];
@@ -65,6 +77,7 @@ function* readings({ literals, holes }: Phrase, text: string): Generator<Values>
     const isLast = i === holes.length - 1;
     const literal = isLast ? "" : (literals[i + 1] ?? "");
     for (const end of isLast ? [inner.length] : endsOf(inner, literal, at)) {
+      if (!mayTry()) return;
       const value = inner.slice(at, end);
       if ((values.get(hole) ?? value) === value) yield* fill(i + 1, end + literal.length, new Map(values).set(hole, value));
     }
@@ -117,8 +130,8 @@ export const openPhraseBook = (phrases: Phrases, language: Exclude<Language, "en
     const tellOneOf = (candidates: readonly Phrase[], text: string, depth: number): string | undefined => {
       let next: string | undefined;
       for (const phrase of candidates) {
-        for (const values of readings(phrase, text)) {
-          if (--tries < 0) return next;
+        if (!fits(phrase, text)) continue;
+        for (const values of readings(phrase, text, () => tries-- > 0)) {
           const told = new Map([...values].map(([hole, value]) => [hole, tellValue(value, depth + 1)]));
           const filled = (): string => phrase.told.replaceAll(/\{(\w+)\}/g, (_, hole: string) => told.get(hole) ?? values.get(hole) ?? "");
           if ([...told.values()].every((value) => value !== undefined)) return filled();
