@@ -7,6 +7,7 @@ import { runScenario, scenarioNamed } from "@iommu-lab/hypervisor/scenarios";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { playRun } from "../src/run/play.ts";
 import { FIRST } from "../src/state/app-state.ts";
+import { parseAddress } from "../src/state/address.ts";
 import { addressOf, BROWSER, hasBrowser, openPage, type Served, servePage, shown } from "./page.ts";
 
 const hashOf = (name: string, iommu: "intel" | "amd" = "intel"): string => {
@@ -74,6 +75,16 @@ describe.skipIf(!hasBrowser)(`the built playground in Chromium${hasBrowser ? "" 
       expect(file.suggestedFilename()).toBe(`story.${name.slice(-3).toLowerCase()}`);
     }
     expect(problems).toEqual([]);
+    await page.close();
+  });
+
+  test("a link to another view carries what is shown along, once somebody turns to it", async () => {
+    const { page } = await openPage(served, "#/run/rogue-device?step=260&iommu=amd");
+    const link = page.locator("nav a:not([aria-current])").first();
+    await link.focus();
+    const there = parseAddress(await link.getAttribute("href") ?? "");
+    expect(there).toMatchObject({ run: { scenario: "rogue-device", iommu: "amd" }, step: 260 });
+    expect(there.view).not.toBe("story");
     await page.close();
   });
 

@@ -4,7 +4,7 @@ import type { ComponentChild, VNode } from "preact";
 import { EXAMPLES } from "../gallery/gallery.ts";
 import type { CurrentRun, Runs } from "../run/runs.ts";
 import { nextStep } from "../run/steps.ts";
-import { FIRST, VIEWS, type ViewId } from "../state/app-state.ts";
+import { FIRST, VIEWS, type AppState, type ViewId } from "../state/app-state.ts";
 import { formatAddress } from "../state/address.ts";
 import type { Store } from "../state/store.ts";
 import { SCENARIO_TITLES, scenarioTitle } from "../text/scenario-titles.ts";
@@ -23,6 +23,7 @@ import { Take } from "./take.tsx";
 import { Timeline } from "./timeline.tsx";
 import { shellWords, viewWords } from "./text.ts";
 
+type LinkHandler = (event: { readonly currentTarget: HTMLAnchorElement }) => void;
 type Open = "palette" | "help" | "gallery" | undefined;
 const SHOWN_VIEWS = VIEWS.filter((id) => REGISTRY[id]);
 /** A view that is not there is the first. */
@@ -37,6 +38,15 @@ const useView = (id: ViewId): Signal<{ readonly id: ViewId; readonly view: View<
     return () => { wanted = false; };
   }, [id]);
   return loaded;
+};
+
+/**
+ * A link to a state. Its address is made when somebody turns to the link, to open it elsewhere or to copy it: making twelve of them at
+ * each step takes longer than the step.
+ */
+const addressed = (state: () => AppState): { readonly onMouseEnter: LinkHandler; readonly onFocus: LinkHandler; readonly onMouseDown: LinkHandler } => {
+  const set: LinkHandler = ({ currentTarget }) => { currentTarget.href = formatAddress(state()); };
+  return { onMouseEnter: set, onFocus: set, onMouseDown: set };
 };
 
 const runOf = (current: CurrentRun): ViewProps<object>["run"] => (current.kind === "played" ? current.run : undefined);
@@ -100,7 +110,7 @@ export const Shell = ({ store, runs }: { readonly store: Store; readonly runs: R
       <header>
         <p class="brand">{say("title")}</p>
         <nav aria-label={say("views")}>
-          {SHOWN_VIEWS.map((each) => <a key={each} href={formatAddress({ ...state, view: each })} aria-current={each === id ? "page" : undefined} onClick={(event) => { if (event.ctrlKey || event.metaKey || event.shiftKey) return; event.preventDefault(); visit(each); }}>{viewName(each)}</a>)}
+          {SHOWN_VIEWS.map((each) => <a key={each} href={`#/${each}`} {...addressed(() => ({ ...store.state.value, view: each }))} aria-current={each === id ? "page" : undefined} onClick={(event) => { if (event.ctrlKey || event.metaKey || event.shiftKey) return; event.preventDefault(); visit(each); }}>{viewName(each)}</a>)}
         </nav>
         <div class="tools">
           <button type="button" onClick={() => { open.value = "gallery"; }}>{say("gallery")}</button>
