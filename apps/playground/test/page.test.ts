@@ -158,6 +158,7 @@ describe.skipIf(!hasBrowser)(`the built playground in Chromium${hasBrowser ? "" 
     await page.goto(served.url);
     await shown(page);
     const interactive = await page.evaluate(() => performance.now());
+    console.log(`It answers after ${Math.round(interactive)} ms on a processor four times slower (2000 are wanted; 6000 fail).`);
     // A stated limit fails at three times: the machine may be busy with other things.
     expect(interactive).toBeLessThan(3 * 2_000);
     await page.close();
