@@ -114,6 +114,7 @@ describe("explainLog", () => {
     const [event] = explainLog(line);
     expect(event).toMatchObject({ id, fields });
     expect(event?.happened).not.toMatch(/\{\w+\}|\?$/);
+    expect([event?.why, event?.advice].join(" ")).not.toMatch(/\{\w+\}/);
   });
 
   test.each(LINES)("%s: a line that is nearly one is not taken for it: %s", (id, _line, _fields, near) => {
