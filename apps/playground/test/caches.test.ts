@@ -44,6 +44,10 @@ describe.each(VENDORS)("caches on the bench, %s", (vendor) => {
   });
 });
 
+test("-0 is 0: an address has no other", () => {
+  expect(readCaches({ done: [{ do: "map", page: -0 }] }).done).toEqual([{ do: "map", page: 0 }]);
+});
+
 test("anything is settings, and settings are themselves", () => {
   const operations = fc.array(fc.oneof(fc.anything(), fc.record({ do: fc.constantFrom(...PAGE_OPERATIONS, ...OPERATIONS), page: fc.anything() })), { maxLength: 90 });
   fc.assert(
