@@ -20,7 +20,8 @@ const absentAdvice = (host: HostView): string => {
   const verdict = processor === undefined ? undefined : judgeProcessor(processor);
   if (processor && verdict?.support === "no") return `This processor (${processor.name}) cannot: ${verdict.source}. No setting helps; it takes another processor.`;
   const chipset = CHIPSET_PLACES.flatMap((place) => chipsetOf(place, host.at(place)?.vendor, host.at(place)?.device) ?? [])[0];
-  const board = chipset === undefined ? "" : chipset.support === "official" ? ` The chipset (${chipset.name}) has it officially.` : chipset.support === "none" ? ` The chipset (${chipset.name}) does not have it.` : ` With the chipset ${chipset.name} it is the board maker's choice: the board's manual tells.`;
+  if (chipset?.support === "none") return `This board's chipset (${chipset.name}) has no VT-d: ${chipset.source}. No setting helps; it takes another board.`;
+  const board = chipset === undefined ? "" : chipset.support === "official" ? ` The chipset (${chipset.name}) has it officially.` : ` With the chipset ${chipset.name} it is the board maker's choice: the board's manual tells.`;
   const sure = verdict?.support === "yes" ? ` The processor can (${verdict.source}).` : "";
   return `Switch it on in firmware setup: VT-d (Intel) or IOMMU = Enabled, not Auto (AMD).${sure}${board} Where there is no such setting, look for a firmware update; some boards show it only with virtualization (VT-x, SVM) on.`;
 };

@@ -80,6 +80,18 @@ describe("what other tools get wrong", () => {
     expect(answerOf(host, "HOST-017")).toMatchObject({ status: "fail", severity: "info" });
   });
 
+  test.each([
+    ["0000:00:00.0", 0x2e20, "This board's chipset (G45, G43, P45 or P43) has no VT-d"],
+    ["0000:00:00.0", 0x29c0, "This board's chipset (G33, G31, P35 or P31) has no VT-d"],
+    ["0000:00:1f.0", 0x3a14, "Switch it on in firmware setup: VT-d (Intel) or IOMMU = Enabled, not Auto (AMD). The chipset (Q45) has it officially."],
+    ["0000:00:00.0", 0x2e10, "Switch it on in firmware setup: VT-d (Intel) or IOMMU = Enabled, not Auto (AMD). Where there is no such setting"],
+  ])("%s with device id %i: %s", (name, device, advice) => {
+    const others = functions().filter((each) => each.address !== name);
+    const host = diagnose(readSysfs(treeWith({ functions: [...others, endpoint(name, { type: "conventional", vendor: 0x8086, device, classCode: 0x060000 })], groups: [], files: { "sys/class/iommu": undefined, "proc/cpuinfo": "vendor_id\t: GenuineIntel\nmodel name\t: Intel(R) Core(TM)2 Quad CPU Q9550 @ 2.83GHz\nflags\t\t: vmx\n" }, host: { tables: { FACP: new Uint8Array(40) }, dmesg: ["Linux version 6.12.0"] } })));
+    expect(answerOf(host, "HOST-001").advice).toContain(advice);
+    expect(answerOf(host, "HOST-001").advice.includes("Switch it on")).toBe(!advice.includes("no VT-d"));
+  });
+
   test("a card with five functions goes as a whole", () => {
     const cards = [0, 1, 2, 3].map((fn) => endpoint(`0000:00:05.${fn}`, { vendor: 0x10de, device: 0x1e00 + fn, classCode: [0x030000, 0x040300, 0x0c0330, 0x0c8000][fn] ?? 0, multifunction: true }));
     const snapshot = readSysfs(treeWith({ functions: [...functions(), ...cards] }));
