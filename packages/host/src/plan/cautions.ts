@@ -75,6 +75,7 @@ export const cautionsOf = (selection: Selection, request: PlanRequest, evidence:
     ...(override === undefined ? [] : [caution("GRP-008", undefined, "pcie_acs_override is on the command line: the groups it makes are a claim, devices can reach each other past the IOMMU. The plan rests on those groups.")]),
     ...(unsafe === undefined ? [] : [caution("IRQ-002", undefined, `${plainWords(unsafe)} lets a guest's device forge interrupts of the host: take it away.`)]),
     ...each,
+    ...(request.target === "kubevirt" && (request.guestIommu ?? "none") !== "none" ? [caution("GST-004", undefined, "KubeVirt has no virtual IOMMU for its guests: this guest gets none, although one was asked for. Take another target where the guest needs one.")] : []),
     ...nvidia(selection.assigned, request.guest ?? "linux"),
     ...(mmioWindowOf(selection.assigned) === undefined ? [] : [caution("BAR-002", undefined, "The windows of these functions are larger than the 32 GiB that older guest firmware has for them; the guest is given more.")]),
     ...(bits === undefined ? [] : [caution("BAR-004", undefined, `The IOMMU translates ${bits} address bits, fewer than the processor has: the guest is limited to them.`)]),

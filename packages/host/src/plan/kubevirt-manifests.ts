@@ -8,13 +8,16 @@ const resourceOf = ({ vendor, device }: HostFunction): string => `iommu-lab.loca
 
 const functionsOf = ({ layout }: GuestDescription): HostFunction[] => [...layout.root, ...layout.ports.flatMap(({ functions }) => functions)].map(({ host }) => host);
 
-/** Entries for the KubeVirt object: which devices of the node guests may ask for, of those that vfio-pci holds. */
+/** Entries for the KubeVirt object: the feature gate without which it refuses host devices, and which of those that vfio-pci holds on the node guests may ask for. */
 export const permittedDevices = (guest: GuestDescription): string => {
   const kinds = new Map(functionsOf(guest).map((f) => [resourceOf(f), f]));
-  return `# Add these entries to the list that the KubeVirt object of the cluster has already:
+  return `# Add these entries to the lists that the KubeVirt object of the cluster has already:
 #   kubectl -n kubevirt edit kubevirt kubevirt
 spec:
   configuration:
+    developerConfiguration:
+      featureGates:
+        - HostDevices
     permittedHostDevices:
       pciHostDevices:
 ${[...kinds].map(([resource, { vendor, device }]) => `        - pciVendorSelector: ${yamlString(`${digits(vendor)}:${digits(device)}`.toUpperCase())}\n          resourceName: ${yamlString(resource)}\n`).join("")}`;

@@ -13,7 +13,8 @@ export const proxmoxConfig = (guest: GuestDescription): string => {
     `cores: ${guest.processors}`,
     `memory: ${guest.memory}`,
     "balloon: 0",
-    ...(guest.hugepages ? ["hugepages: 2"] : []),
+    // Proxmox VE starts no guest with huge pages unless NUMA is on.
+    ...(guest.hugepages ? ["numa: 1", "hugepages: 2"] : []),
     ...slots.map((functions, i) => `hostpci${i}: ${functions.map(({ host }) => nameOf(host)).join(";")},pcie=1`),
     ...(guest.ownDisplay ? ["vga: none"] : []),
     ...(guest.mmioWindow === undefined ? [] : [`args: -fw_cfg name=opt/ovmf/X-PciMmio64Mb,string=${guest.mmioWindow}`]),

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { readBundled } from "../../src/bundled/index.ts";
 import { MemoryTree, type HostSnapshot } from "../../src/index.ts";
-import type { Distro, PlanRequest } from "../../src/plan/index.ts";
+import { GUEST_IOMMUS, GUESTS, type Distro, type PlanRequest } from "../../src/plan/index.ts";
 import { everyWay, fileOf, GPU, gpuHost, planned, request, withFunction } from "./make.ts";
 
 const plan = (more: Partial<PlanRequest> = {}, snapshot: HostSnapshot = gpuHost(), devices: readonly string[] = GPU) => planned(snapshot, request(devices, more));
@@ -169,6 +169,41 @@ describe("the guest", () => {
     expect(text).toMatch(/^hostpci0: 0000:01:00\.0;0000:01:00\.1,pcie=1$/m);
     expect(text).toMatch(/^machine: q35,viommu=virtio$/m);
     expect(text).toMatch(/^vga: none$/m);
+  });
+
+  // By the formats of qm.conf in Proxmox VE's qemu-server (QemuServer.pm, QemuServer/PCI.pm, CPUConfig.pm, Machine.pm).
+  const PCI = "(?:[0-9a-f]{4,}:)?[0-9a-f]{2}:[0-9a-f]{2}(?:\\.[0-9a-f])?";
+  const PROXMOX: Readonly<Record<string, RegExp>> = {
+    machine: /^q35(?:,viommu=(?:intel|virtio))?$/,
+    bios: /^ovmf$/,
+    ostype: /^(?:win11|l26)$/,
+    cpu: /^host(?:,hidden=1,hv-vendor-id=[a-zA-Z0-9]{1,12})?(?:,phys-bits=(?:[89]|[1-5]\d|6[0-4]))?$/,
+    cores: /^[1-9]\d*$/,
+    memory: /^[1-9]\d+$/,
+    balloon: /^0$/,
+    numa: /^1$/,
+    hugepages: /^(?:any|2|1024)$/,
+    vga: /^none$/,
+    args: /^-fw_cfg name=opt\/ovmf\/X-PciMmio64Mb,string=\d+$/,
+    ...Object.fromEntries(Array.from({ length: 16 }, (_, i) => [`hostpci${i}`, new RegExp(`^${PCI}(?:;${PCI})*,pcie=1$`)])),
+  };
+  test.each(GUESTS.flatMap((guest) => GUEST_IOMMUS.flatMap((guestIommu) => [false, true].map((hugepages) => ({ guest, guestIommu, hugepages })))))("every line of Proxmox VE's is one of qm.conf's, with %j", (more) => {
+    const lines = fileOf(plan({ target: "proxmox", distro: "proxmox", ...more }), "proxmox-guest.conf").trimEnd().split("\n").filter((line) => !line.startsWith("#"));
+    const values = new Map(lines.map((line) => line.split(/: (.*)/, 2) as [string, string]));
+    expect(values.size).toBe(lines.length);
+    for (const [key, value] of values) expect(value, key).toMatch(PROXMOX[key] ?? /no such key/);
+    expect(values.has("hugepages")).toBe(more.hugepages);
+    expect(values.has("numa")).toBe(more.hugepages);
+  });
+
+  test("that KubeVirt has no virtual IOMMU is told when one is asked for", () => {
+    const cautions = (guestIommu: PlanRequest["guestIommu"]): string => fileOf(plan({ target: "kubevirt", ...(guestIommu ? { guestIommu } : {}) }), "README.md");
+    expect(cautions("intel")).toContain("- **GST-004**: KubeVirt has no virtual IOMMU");
+    for (const none of [undefined, "none"] as const) expect(cautions(none)).not.toContain("GST-004");
+  });
+
+  test("KubeVirt's feature gate for host devices is switched on", () => {
+    expect(fileOf(plan({ target: "kubevirt" }), "kubevirt-permitted-devices.yaml")).toMatch(/^ {4}developerConfiguration:\n {6}featureGates:\n {8}- HostDevices$/m);
   });
 
   test("KubeVirt is told ids in upper case and asks for each function", () => {
