@@ -5,6 +5,7 @@ export type VfioErrorCode =
   | "EACCES"
   | "EADDRINUSE"
   | "EBUSY"
+  | "EDEADLK"
   | "EEXIST"
   | "EFAULT"
   | "EINVAL"

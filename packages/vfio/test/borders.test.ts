@@ -37,11 +37,17 @@ describe("a group between the kernel and a user", () => {
 });
 
 describe("containers", () => {
-  test("extensions are known by number; coherency only once a group is there", () => {
+  test("extensions are known by number; coherency and new virtual addresses only with an IOMMU, the latter only while nobody pins", () => {
     const machine = makeMachine();
     const empty = machine.kernel.openContainer(makeProcess().process);
     const known = (container: typeof empty): number[] => Object.values(VfioExtension).filter((each) => container.checkExtension(each));
-    expect([empty.getApiVersion(), known(empty), known(openNic(machine).container)]).toEqual([0, [1, 3, 9], [1, 3, 4, 9]]);
+    for (const each of [machine.graphics, machine.sound]) machine.drivers.detach(machine.address(each));
+    const grouped = machine.kernel.openContainer(makeProcess().process);
+    machine.kernel.openGroup(machine.idOf(machine.graphics)).setContainer(grouped);
+    const { container } = openNic(machine);
+    expect([empty.getApiVersion(), known(empty), known(grouped), known(container)]).toEqual([0, [1, 3, 9], [1, 3, 9], [1, 3, 4, 9, 10]]);
+    container.iommu?.pins.onUnmap(() => undefined);
+    expect(known(container)).toEqual([1, 3, 4, 9]);
   });
   test("a closed container takes no group", () => {
     const machine = makeMachine();

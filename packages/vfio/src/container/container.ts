@@ -32,15 +32,21 @@ export class Container {
     return 0;
   }
 
-  /** VFIO_CHECK_EXTENSION: whether the number is known here. */
+  /**
+   * VFIO_CHECK_EXTENSION: whether the number is known here. Coherency and new virtual addresses are told only once the
+   * container has its IOMMU. Linux vfio_iommu_type1_check_extension; nesting went with Linux 6.13.
+   */
   checkExtension(extension: number): boolean {
     const known: readonly number[] = [VfioExtension.Type1, VfioExtension.Type1V2, VfioExtension.UnmapAll];
-    return known.includes(extension) || (extension === VfioExtension.DmaCacheCoherency && this.#groups.size > 0);
+    if (known.includes(extension)) return true;
+    return extension === VfioExtension.DmaCacheCoherency ? this.#iommu !== undefined : extension === VfioExtension.UpdateVaddr && this.#iommu?.pins.watched === false;
   }
 
   /**
-   * VFIO_SET_IOMMU. @throws VfioError EINVAL without a group or when it is set already, ENODEV for a type that is not there,
-   * EPERM when interrupts cannot be isolated, and what attaching a group says
+   * VFIO_SET_IOMMU.
+   * @throws VfioError in the order of Linux vfio_ioctl_set_iommu and vfio_iommu_type1_attach_group: EINVAL without a group or when
+   *   it is set already; ENODEV for a type that is not there; what attaching a group says; EINVAL when all IOVAs are reserved;
+   *   EPERM when interrupts cannot be isolated
    */
   setIommu(type: number): void {
     if (this.#groups.size === 0) throw new VfioError("EINVAL", "A container without groups takes no IOMMU: add a group first.");
@@ -77,12 +83,12 @@ export class Container {
     return this.#requireIommu().unmap(request);
   }
 
-  /** VFIO_IOMMU_DIRTY_PAGES with START or STOP. @throws VfioError EINVAL */
+  /** VFIO_IOMMU_DIRTY_PAGES with START or STOP. @throws VfioError EINVAL before `setIommu`, and see `Type1Iommu.trackDirty` */
   trackDirty(flags: number): void {
     this.#requireIommu().trackDirty(flags);
   }
 
-  /** VFIO_IOMMU_DIRTY_PAGES with GET_BITMAP. @throws VfioError EINVAL */
+  /** VFIO_IOMMU_DIRTY_PAGES with GET_BITMAP. @throws VfioError EINVAL before `setIommu`, and see `Type1Iommu.dirtyPages` */
   dirtyPages(iova: number | bigint, size: number | bigint, pageSize: number): Uint8Array {
     return this.#requireIommu().dirtyPages(iova, size, pageSize);
   }
@@ -110,10 +116,17 @@ export class Container {
     this.#open = false;
   }
 
+  /** The checks of Linux vfio_iommu_type1_attach_group: the interrupts come last. */
   #join(iommu: Type1Iommu, group: Group): void {
-    if (!this.#kernel.interruptsIsolated) throw new VfioError("EPERM", "The platform cannot isolate interrupts (no interrupt remapping), and unsafe interrupts are not allowed.");
-    iommu.reserve(this.#reserved([group]));
+    iommu.refuseJoining();
     this.#kernel.ownership.attach(group.id, iommu.domain);
+    try {
+      iommu.reserve(this.#reserved([group]));
+      if (!this.#kernel.interruptsIsolated) throw new VfioError("EPERM", "The platform cannot isolate interrupts (no interrupt remapping), and unsafe interrupts are not allowed.");
+    } catch (error) {
+      this.#kernel.ownership.detach(group.id);
+      throw error;
+    }
   }
 
   #reserved(joining: readonly Group[]): ReturnType<VfioKernel["ownership"]["reserved"]> {

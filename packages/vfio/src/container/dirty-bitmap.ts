@@ -12,12 +12,15 @@ export const markDirty = (bits: Uint8Array, index: number): void => {
   bits[index >> 3] = (bits[index >> 3] ?? 0) | (1 << (index & 7));
 };
 
+/** Bytes of a bitmap as users get it: whole 64-bit words. */
+export const bitmapBytes = (pages: number): number => Math.ceil(pages / 64) * 8;
+
 /**
  * The dirty pages of a range, bit 0 for `first`, which are clean afterwards except those still held.
  * @param scoped devices pin whatever they write; otherwise every mapped page counts as dirty
  */
 export const dirtyBitmap = (mappings: MappingTable, first: number, last: number, scoped: boolean): Uint8Array => {
-  const result = new Uint8Array(Math.ceil((last - first + 1) / 64) * 8);
+  const result = new Uint8Array(bitmapBytes(last - first + 1));
   for (const mapping of mappings) {
     if (mapping.first > last || mapping.first + mapping.pages - 1 < first) continue;
     for (let index = 0; index < mapping.pages; index++) {

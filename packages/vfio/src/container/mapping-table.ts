@@ -13,7 +13,8 @@ export interface DmaMapping {
   /** IOVA page. */
   readonly first: number;
   readonly pages: number;
-  readonly vaddr: number;
+  /** Undefined while the user has taken it back, to give another; devices go on reaching the pages. VFIO_DMA_UNMAP_FLAG_VADDR. */
+  vaddr: number | undefined;
   readonly access: Access;
   readonly process: UserProcess;
   readonly runs: readonly PageRun[];
@@ -26,9 +27,15 @@ export interface DmaMapping {
 /** Ranges without overlap, by first page. */
 export class MappingTable {
   readonly #sorted: DmaMapping[] = [];
+  #vaddrsInvalid = 0;
 
   get size(): number {
     return this.#sorted.length;
+  }
+
+  /** Ranges whose virtual address is taken back. */
+  get vaddrsInvalid(): number {
+    return this.#vaddrsInvalid;
   }
 
   [Symbol.iterator](): IterableIterator<DmaMapping> {
@@ -46,7 +53,14 @@ export class MappingTable {
   }
 
   remove(mapping: DmaMapping): void {
+    if (mapping.vaddr === undefined) this.#vaddrsInvalid--;
     this.#sorted.splice(this.#position(mapping.first), 1);
+  }
+
+  /** Changes where a range lies in the process, or takes that back. */
+  move(mapping: DmaMapping, vaddr: number | undefined): void {
+    this.#vaddrsInvalid += (vaddr === undefined ? 1 : 0) - (mapping.vaddr === undefined ? 1 : 0);
+    mapping.vaddr = vaddr;
   }
 
   /** Index of the first range that ends at `page` or later. */

@@ -10,11 +10,18 @@ export type UnmapListener = (iova: bigint, size: number) => void;
 /** Pages that software reaches instead of a device with an IOMMU: mediated devices and access objects. Linux vfio_pin_pages. */
 export class PinnedPages {
   readonly #mappings: MappingTable;
+  readonly #version: 1 | 2;
   readonly #listeners = new Set<UnmapListener>();
   #scoped = false;
 
-  constructor(mappings: MappingTable) {
+  constructor(mappings: MappingTable, version: 1 | 2) {
     this.#mappings = mappings;
+    this.#version = version;
+  }
+
+  /** Somebody asked to be told of unmaps: a device that pins is there. */
+  get watched(): boolean {
+    return this.#listeners.size > 0;
   }
 
   /** All that is written is pinned first, as far as is known: dirty tracking counts pinned pages only. */
@@ -38,9 +45,14 @@ export class PinnedPages {
   /**
    * Pins single pages; a page may be pinned often and is held once.
    * @param pages IOVA page numbers
-   * @returns the host page of each. @throws VfioError EINVAL for a page that is not mapped, EPERM when it may not be written; nothing is pinned then
+   * @returns the host page of each. @throws VfioError in the order of Linux vfio_iommu_type1_pin_pages: EACCES for version 1;
+   *   EBUSY while a virtual address is taken back; EINVAL when nobody asked by `onUnmap` to be told when to let go; and page by
+   *   page EINVAL for one that is not mapped, EPERM when it is mapped for less, EFAULT; nothing is pinned then
    */
   pin(pages: readonly number[], access: Access): readonly Hpa[] {
+    if (this.#version === 1) throw new VfioError("EACCES", "Pages are pinned one by one with version 2 only.");
+    if (this.#mappings.vaddrsInvalid > 0) throw new VfioError("EBUSY", "Virtual addresses of mappings are taken back.");
+    if (!this.watched) throw new VfioError("EINVAL", "Nobody has asked to be told of unmaps: whoever pins must let go.");
     const done: number[] = [];
     const found: Hpa[] = [];
     try {
@@ -83,8 +95,8 @@ export class PinnedPages {
       held.count++;
       return (held.runs[0] as { readonly hpa: Hpa }).hpa;
     }
-    // The mapping has counted the page against the limit.
-    const runs = mapping.process.pinUncounted(mapping.vaddr + (page - mapping.first) * PAGE_SIZE, 1, (mapping.access & Access.Write) !== 0);
+    // The mapping has counted the page against the limit; no virtual address is taken back now.
+    const runs = mapping.process.pinUncounted((mapping.vaddr as number) + (page - mapping.first) * PAGE_SIZE, 1, (mapping.access & Access.Write) !== 0);
     mapping.held.set(page, { runs, count: 1 });
     if (mapping.dirty && access & Access.Write) markDirty(mapping.dirty, page - mapping.first);
     return (runs[0] as { readonly hpa: Hpa }).hpa;

@@ -29,15 +29,27 @@ export class UserProcess {
     return this.#locked;
   }
 
-  /** Pins and counts. @throws VfioError EFAULT for memory that is not there, ENOMEM past the limit; nothing is pinned then */
+  /**
+   * Pins and counts page by page, as type 1 does: the first page that is absent or past the limit decides.
+   * Linux drivers/vfio/vfio_iommu_type1.c, vfio_pin_pages_remote.
+   * @throws VfioError EFAULT for memory that is not there, ENOMEM past the limit; nothing is pinned then
+   */
   pin(vaddr: number, pages: number, writable: boolean): readonly PageRun[] {
-    const runs = this.pinUncounted(vaddr, pages, writable);
-    if (!this.mayLockAll && (this.#locked + pages) * PAGE_SIZE > this.lockedLimit) {
-      this.#memory.unpin(runs);
-      throw new VfioError("ENOMEM", `${this.#locked + pages} locked pages would exceed RLIMIT_MEMLOCK (${this.lockedLimit} bytes).`);
+    const room = this.#room;
+    if (pages > room) {
+      // A page is fetched before it is counted: the one past the limit is looked for too.
+      this.#memory.unpin(this.pinUncounted(vaddr, room + 1, writable));
+      this.count(pages);
     }
-    this.#locked += pages;
+    const runs = this.pinUncounted(vaddr, pages, writable);
+    this.count(pages);
     return runs;
+  }
+
+  /** Counts pages that are pinned. @throws VfioError ENOMEM past the limit; nothing is counted then */
+  count(pages: number): void {
+    if (pages > this.#room) throw new VfioError("ENOMEM", `${this.#locked + pages} locked pages would exceed RLIMIT_MEMLOCK (${this.lockedLimit} bytes).`);
+    this.#locked += pages;
   }
 
   unpin(runs: readonly PageRun[]): void {
@@ -54,5 +66,10 @@ export class UserProcess {
 
   unpinUncounted(runs: readonly PageRun[]): void {
     this.#memory.unpin(runs);
+  }
+
+  /** Pages that may be locked beside those that are. */
+  get #room(): number {
+    return this.mayLockAll ? Infinity : Math.max(Math.floor(this.lockedLimit / PAGE_SIZE) - this.#locked, 0);
   }
 }
