@@ -5,6 +5,7 @@ import { EXAMPLES } from "../src/gallery/gallery.ts";
 import { base64Url, fuzzAddresses } from "./address-fuzz.ts";
 import { formatAddress, parseAddress, runAddress } from "../src/state/address.ts";
 import { FIRST, readState, VIEWS, type AppState } from "../src/state/app-state.ts";
+import { exportState, importState } from "../src/state/state-file.ts";
 import { LANGUAGES } from "../src/text/words.ts";
 
 const states: fc.Arbitrary<AppState> = fc.record({ language: fc.constantFrom(...LANGUAGES), view: fc.constantFrom(...VIEWS), embed: fc.boolean(), run: fc.record({ scenario: fc.constantFrom("rogue-device", "msi-forgery"), iommu: fc.constantFrom("intel", "amd"), seed: fc.nat(2 ** 32 - 1), without: fc.array(fc.constantFrom("translation", "acs"), { maxLength: 3 }) }), step: fc.nat(100_000), details: fc.boolean(), selection: fc.record({ device: fc.constant("0000:01:00.0"), address: fc.constant("0xfee00000"), field: fc.constant("SAGAW") }, { requiredKeys: [] }), views: fc.dictionary(fc.constantFrom(...VIEWS), fc.jsonValue().filter((value) => JSON.stringify(value) === JSON.stringify(JSON.parse(JSON.stringify(value)))), { maxKeys: 2 }) }, { requiredKeys: ["view", "embed", "run", "step", "details", "selection", "views"] });
@@ -32,4 +33,15 @@ describe("the page's address", () => {
     expect(parseAddress(`#v1.${base64Url(deflateSync(new Uint8Array(3_000_000).fill(32), { level: 9 }))}`)).toEqual(FIRST);
   });
   test("no fragment makes it throw or gives a state that is none", () => { fuzzAddresses(5_000); });
+});
+
+describe("a state's file", () => {
+  test("holds the whole state", () => {
+    fc.assert(fc.property(states, (state) => { expect(JSON.parse(JSON.stringify(importState(exportState(state))))).toEqual(JSON.parse(JSON.stringify(state))); }));
+  });
+  test("what is none is told apart, and what is wrong in one is as on the first screen", () => {
+    for (const text of ["", "{}", '{"format":"iommu-lab-run","version":1}', '{"format":"iommu-lab-page","version":1,"state":', "[]", "\u0000"]) expect(importState(text)).toBeUndefined();
+    expect(importState('{"format":"iommu-lab-page","version":1}')).toEqual(FIRST);
+    fc.assert(fc.property(fc.jsonValue(), (state) => { expect(VIEWS).toContain(importState(JSON.stringify({ format: "iommu-lab-page", version: 1, state }))?.view); }));
+  });
 });

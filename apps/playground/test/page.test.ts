@@ -7,7 +7,8 @@ import { runScenario, scenarioNamed } from "@iommu-lab/hypervisor/scenarios";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { playRun } from "../src/run/play.ts";
 import { FIRST } from "../src/state/app-state.ts";
-import { parseAddress } from "../src/state/address.ts";
+import { formatAddress, parseAddress } from "../src/state/address.ts";
+import { importState } from "../src/state/state-file.ts";
 import { addressOf, BROWSER, hasBrowser, openPage, type Served, servePage, shown } from "./page.ts";
 
 const hashOf = (name: string, iommu: "intel" | "amd" = "intel"): string => {
@@ -45,6 +46,38 @@ describe.skipIf(!hasBrowser)(`the built playground in Chromium${hasBrowser ? "" 
     await page.goto(there);
     await page.waitForSelector("main[data-ready]");
     expect(await at()).toMatch(/^Event (\d+) of \1$/);
+    await page.close();
+  });
+
+  test("a state too large for an address stays in this browser; it goes elsewhere as a file", async () => {
+    const source = `// ${Array.from({ length: 24_000 }, (_, i) => ((i * 2_654_435_761) >>> 7).toString(36)).join("").slice(0, 60_000)}`;
+    const { page, problems } = await openPage(served, formatAddress({ ...FIRST, view: "code", views: { code: { source } } }));
+    await page.getByRole("button", { name: "Copy the address" }).click();
+    expect(await page.locator(".take [role=status]").innerText()).toMatch(/^Too large for an address \(\d\d kB\)/);
+    await page.selectOption("select[name=language]", "es");
+    await page.waitForFunction(() => /^#kept\.[a-z0-9-]+$/.test(location.hash));
+    const there = page.url();
+    const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Guardar la página como archivo" }).click()]);
+    const file = readFileSync(await download.path(), "utf8");
+    expect(importState(file)).toEqual({ ...FIRST, language: "es", view: "code", views: { code: { source } } });
+
+    await page.goto("about:blank");
+    await page.goto(there);
+    await page.waitForSelector("main[data-view=code][data-ready]");
+    expect([await page.locator("html").getAttribute("lang"), page.url()]).toEqual(["es", there]);
+
+    const elsewhere = await served.browser.newContext();
+    const other = await elsewhere.newPage();
+    await other.goto(there);
+    await shown(other);
+    expect(await other.locator(".take [role=status]").innerText()).toContain("is kept in another browser");
+    await other.locator(".take input[type=file]").setInputFiles({ name: "page.json", mimeType: "application/json", buffer: Buffer.from(file) });
+    await other.waitForSelector("main[data-view=code][data-ready]");
+    expect(await other.locator("html").getAttribute("lang")).toBe("es");
+    await other.locator(".take input[type=file]").setInputFiles({ name: "cat.json", mimeType: "application/json", buffer: Buffer.from("miau") });
+    await other.waitForFunction(() => document.querySelector(".take [role=status]")?.textContent?.startsWith("cat.json no es el archivo"));
+    expect(problems).toEqual([]);
+    await elsewhere.close();
     await page.close();
   });
 

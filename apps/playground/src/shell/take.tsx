@@ -3,7 +3,9 @@ import type { VNode } from "preact";
 import { exportRun, importRun } from "../run/run-file.ts";
 import type { Runs } from "../run/runs.ts";
 import { formatAddress } from "../state/address.ts";
-import type { Store } from "../state/store.ts";
+import { FIRST } from "../state/app-state.ts";
+import { exportState, importState } from "../state/state-file.ts";
+import { LONGEST_ADDRESS, type Store } from "../state/store.ts";
 import { pictureOf, pictureOfText, pngOf, saveFile, type Picture } from "../ui/save.ts";
 import { REGISTRY } from "../views/registry.ts";
 import { shellWords } from "./text.ts";
@@ -16,6 +18,25 @@ export const Take = ({ store, runs, text }: { readonly store: Store; readonly ru
   const copy = (content: string): void => {
     void navigator.clipboard.writeText(content).then(() => { said.value = say("copied"); fallback.value = undefined; }, () => { said.value = say("copyFailed"); fallback.value = content; });
   };
+  const copyAddress = (): void => {
+    const address = formatAddress(store.state.value);
+    if (address.length > LONGEST_ADDRESS) said.value = say("tooLarge", { size: Math.ceil(address.length / 1000) });
+    else copy(`${location.href.split("#")[0] ?? ""}${address}`);
+  };
+  const open = async (name: string, content: string): Promise<void> => {
+    const state = importState(content);
+    said.value = "";
+    if (state) {
+      store.change(state, true);
+      return;
+    }
+    try {
+      runs.adopt(await importRun(content));
+      if (!REGISTRY[store.state.value.view]?.run) store.change({ view: FIRST.view }, true);
+    } catch (error) {
+      said.value = say("badRun", { file: name, error: error instanceof Error ? error.message : String(error) });
+    }
+  };
   const picture = (): Picture => {
     const drawing = document.querySelector<SVGSVGElement>("#view svg.drawing");
     return drawing ? pictureOf(drawing) : pictureOfText(text());
@@ -25,20 +46,19 @@ export const Take = ({ store, runs, text }: { readonly store: Store; readonly ru
   return (
     <div class="take">
       <button type="button" onClick={() => { copy(text()); }}>{say("copy")}</button>
-      <button type="button" onClick={() => { copy(`${location.href.split("#")[0] ?? ""}${formatAddress(store.state.value)}`); }}>{say("link")}</button>
+      <button type="button" onClick={copyAddress}>{say("link")}</button>
       <button type="button" onClick={() => { saveFile(`${view}.svg`, picture().svg, "image/svg+xml"); }}>{say("saveSvg")}</button>
       <button type="button" onClick={() => { void pngOf(picture()).then((blob) => { saveFile(`${view}.png`, blob); }, (error: unknown) => { said.value = error instanceof Error ? error.message : String(error); }); }}>{say("savePng")}</button>
       {REGISTRY[view]?.run && run && <button type="button" onClick={() => { saveFile(`${run.choice.scenario}.jsonl`, exportRun(run), "application/jsonl"); }}>{say("saveRun")}</button>}
-      {REGISTRY[view]?.run && (
-        <label class="file"><span>{say("openRun")}</span>
-          <input type="file" accept=".jsonl,.json,.txt" onChange={({ currentTarget }) => {
-            const [file] = currentTarget.files ?? [];
-            currentTarget.value = "";
-            if (file) void file.text().then(importRun).then((opened) => { runs.adopt(opened); said.value = ""; }, (error: unknown) => { said.value = say("badRun", { file: file.name, error: error instanceof Error ? error.message : String(error) }); });
-          }} />
-        </label>
-      )}
-      <span role="status">{said.value}</span>
+      <button type="button" onClick={() => { saveFile("iommu-lab-page.json", exportState(store.state.value), "application/json"); }}>{say("savePage")}</button>
+      <label class="file"><span>{say("openRun")}</span>
+        <input type="file" accept=".jsonl,.json,.txt" onChange={({ currentTarget }) => {
+          const [file] = currentTarget.files ?? [];
+          currentTarget.value = "";
+          if (file) void file.text().then(async (content) => open(file.name, content));
+        }} />
+      </label>
+      <span role="status">{store.lost.value ? say("lost") : said.value}</span>
       {fallback.value !== undefined && <textarea readOnly rows={6} value={fallback.value} aria-label={say("copy")} />}
     </div>
   );
