@@ -75,7 +75,7 @@ describe.skipIf(!hasBrowser)(`the built playground in Chromium${hasBrowser ? "" 
     await other.waitForSelector("main[data-view=code][data-ready]");
     expect(await other.locator("html").getAttribute("lang")).toBe("es");
     await other.locator(".take input[type=file]").setInputFiles({ name: "cat.json", mimeType: "application/json", buffer: Buffer.from("miau") });
-    await other.waitForFunction(() => document.querySelector(".take [role=status]")?.textContent?.startsWith("cat.json no es el archivo"));
+    await other.waitForFunction(() => document.querySelector(".take [role=status]")?.textContent.startsWith("cat.json no es el archivo"));
     expect(problems).toEqual([]);
     await elsewhere.close();
     await page.close();

@@ -90,6 +90,11 @@ export class VfioKernel {
     return this.#groups.has(id);
   }
 
+  /** Whether a device is open, by whatever file. */
+  isDeviceOpen(address: FunctionAddress): boolean {
+    return this.#devices.has(formatAddress(address));
+  }
+
   /** Devices that are open now. */
   get openDevices(): readonly VfioDevice[] {
     return [...this.#devices.values()];

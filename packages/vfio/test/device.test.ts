@@ -34,7 +34,7 @@ describe("regions", () => {
     const { graphics } = openGraphics();
     expect(graphics.regionInfo(8)).toEqual({ index: 8, size: 0xc_0000, flags: READ_WRITE, areas: [] });
     expect([0xa_0000, 0x3c0, 0x3b0].map((at) => codeOf(() => graphics.readRegion(8, at, new Uint8Array(4))))).toEqual([undefined, undefined, undefined]);
-    expect([0, 0x3ba, 0x3be, 0x9_fffe].map((at) => codeOf(() => graphics.writeRegion(8, at, new Uint8Array(4))))).toEqual(["EINVAL", "EINVAL", "EINVAL", "EINVAL"]);
+    expect([0, 0x3bc, 0x3be, 0x9_fffe].map((at) => codeOf(() => graphics.writeRegion(8, at, new Uint8Array(4))))).toEqual(["EINVAL", "EINVAL", "EINVAL", "EINVAL"]);
   });
   test("ports are reached like memory, while they are on", () => {
     const machine = makeMachine();
@@ -246,9 +246,5 @@ describe("resets", () => {
     container.setIommu(3);
     const device = group.getDevice(machine.name(machine.graphics));
     expect(() => { device.hotReset([group]); }).toThrow(/0000:02:00.1 would be reset too, and is bound to no VFIO driver/);
-  });
-  test("where the bus cannot be reset it is ENODEV", () => {
-    const { device, group } = openNic(makeMachine({ quirks: () => ({ noBusReset: true }) }));
-    expect([() => device.hotResetInfo(), () => { device.hotReset([group]); }].map(codeOf)).toEqual(["ENODEV", "ENODEV"]);
   });
 });

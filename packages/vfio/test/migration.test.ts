@@ -26,6 +26,14 @@ describe("migration states", () => {
     expect(path?.[0] ?? ERROR).toBe(first);
     if (path) expect(path.at(-1)).toBe(to);
   });
+  // The kernel asks for the next step from each state that it comes to.
+  test.each(cases)("from %d to %d each step is the first from where the last one led", (from, to) => {
+    const path = migrationPath(from, to, ALL) ?? [];
+    expect(path.map((_, index) => migrationPath(index === 0 ? from : (path[index - 1] as MigrationState), to, ALL)?.[0])).toEqual(path);
+  });
+  test("there is no eighth state", () => {
+    expect(STATES.map((state) => migrationPath(state, 8 as MigrationState, ALL))).toEqual(STATES.map(() => undefined));
+  });
   test("nothing leads into or out of ERROR", () => {
     expect(STATES.flatMap((state) => [migrationPath(state, ERROR, ALL), migrationPath(ERROR, state, ALL)]).every((path) => path === undefined)).toBe(true);
   });
@@ -73,7 +81,7 @@ describe("migrating a device", () => {
   });
   test("data flows in the states that have it", () => {
     const { migration } = openNic(makeMachine({ quirks: () => ({ migration: backend({ bytes: Uint8Array.of(1) }) }) })).device;
-    expect([codeOf(() => migration.read()), codeOf(() => { migration.write(Uint8Array.of(1)); })]).toEqual(["EINVAL", "EINVAL"]);
+    expect([codeOf(() => migration.read()), codeOf(() => { migration.write(Uint8Array.of(1)); })]).toEqual(["ENODEV", "ENODEV"]);
     migration.setState(PreCopy);
     expect([...migration.read()]).toEqual([1]);
     expect(codeOf(() => { migration.setState(ERROR); })).toBe("EINVAL");

@@ -13,58 +13,77 @@ interface RegionAccess {
   readonly memoryOn: boolean;
 }
 
-/** Reads or writes a BAR, the ROM or the VGA ranges: aligned pieces of up to 4 bytes, as the kernel makes them. */
+const COMMAND_MEMORY = 2;
+
+/**
+ * Reads or writes a BAR, the ROM or the VGA ranges, up to their end: aligned pieces.
+ * Model: pieces have up to 4 bytes; Linux 6.11 and later make some of 8.
+ * @returns bytes, at least one. @throws VfioError in the order of Linux vfio_pci_rw, vfio_pci_bar_rw and vfio_pci_vga_rw: EINVAL
+ *   for writing the ROM and past the end, or where no VGA range is; EIO for memory that does not decode
+ */
 export const accessRegion = (access: RegionAccess, info: RegionInfo, offset: number, bytes: Uint8Array, write: boolean): number => {
+  if (info.index === RegionIndex.Rom && write) throw new VfioError("EINVAL", "The expansion ROM cannot be written.");
+  if (info.index === RegionIndex.Vga) return vga(access, offset, bytes, write);
   if (!(Number.isInteger(offset) && offset >= 0 && offset < info.size)) throw new VfioError("EINVAL", `Region ${info.index} has ${info.size} bytes; there is no offset ${offset}.`);
   const part = bytes.subarray(0, Math.min(bytes.length, info.size - offset));
-  if (info.index === RegionIndex.Vga) return vga(access, offset, part, write);
-  if (info.index === RegionIndex.Rom) {
-    if (write) throw new VfioError("EINVAL", "The expansion ROM cannot be written.");
-    const { rom } = access.seat.fn;
-    for (let at = 0; at < part.length; at++) part[at] = rom?.read(offset + at, 1) ?? 0xff;
-    return part.length;
-  }
-  bar(access, info.index, offset, part, write);
+  if (info.index === RegionIndex.Rom) rom(access, offset, part);
+  else bar(access, info.index, offset, part, write);
   return part.length;
 };
 
-const COMMAND_IO = 1;
-const COMMAND_MEMORY = 2;
+const refuseSleeping = ({ kernel, seat, memoryOn }: RegionAccess, index: number): void => {
+  const on = memoryOn && (seat.virtualOf !== undefined || (kernel.complex.configRead(seat.address, 4, 2) & COMMAND_MEMORY) !== 0);
+  if (!on) throw new VfioError("EIO", `Region ${index} does not decode: the command register has memory off, or the device sleeps.`);
+};
 
-const bar = ({ kernel, seat, table, memoryOn }: RegionAccess, index: number, offset: number, bytes: Uint8Array, write: boolean): void => {
+const rom = (access: RegionAccess, offset: number, bytes: Uint8Array): void => {
+  refuseSleeping(access, RegionIndex.Rom);
+  const contents = access.seat.fn.rom;
+  for (let at = 0; at < bytes.length; at++) bytes[at] = contents?.read(offset + at, 1) ?? 0xff;
+};
+
+const bar = (access: RegionAccess, index: number, offset: number, bytes: Uint8Array, write: boolean): void => {
+  const { kernel, seat, table } = access;
   const register = barOf(seat, index);
   if (!register) return;
-  const command = kernel.complex.configRead(seat.address, 4, 2);
-  const io = register.kind === "io";
-  const on = io ? command & COMMAND_IO : memoryOn && (seat.virtualOf !== undefined || (command & COMMAND_MEMORY) !== 0);
-  if (!on) throw new VfioError("EIO", `BAR ${index} does not decode: the command register has it off, or the device sleeps.`);
   const base = baseOf(seat, register);
-  const window = io ? undefined : kernel.complex.memoryWindow(base);
+  const window = register.kind === "io" ? undefined : kernel.complex.memoryWindow(base);
+  const from = window ? offset : base + offset;
+  const reach: Pick<MmioHandler, "read" | "write"> = window ?? { read: (port, width) => kernel.complex.ioRead(port, width), write: (port, width, value) => { kernel.complex.ioWrite(port, width, value); } };
+  // Whether ports decode nobody asks: what does not answer reads as ones.
+  const asks = register.kind !== "io";
   inPieces(offset, bytes.length, (at, size, done) => {
-    const inTable = table?.bar === index && at < table.offset + table.size && at + size > table.offset;
-    const from = window ? at : base + at;
-    const reach: Pick<MmioHandler, "read" | "write"> = window ?? { read: (port, width) => kernel.complex.ioRead(port, width), write: (port, width, value) => { kernel.complex.ioWrite(port, width, value); } };
-    if (write) {
-      // The table is the host's: what a user writes there goes nowhere.
-      if (!inTable) reach.write(from, size, join(bytes, done, size));
-    } else spread(bytes, done, size, inTable ? 0xffff_ffff : reach.read(from, size));
+    // The table is the host's: what a user writes there goes nowhere, also while the device sleeps.
+    if (table?.bar === index && at < table.offset + table.size && at + size > table.offset) {
+      if (!write) spread(bytes, done, size, 0xffff_ffff);
+      return;
+    }
+    if (asks) refuseSleeping(access, index);
+    if (write) reach.write(from + done, size, join(bytes, done, size));
+    else spread(bytes, done, size, reach.read(from + done, size));
   }, table?.bar === index ? table : undefined);
 };
 
-/** The legacy ranges: offsets are addresses and ports themselves. */
+/** Of the legacy ranges, what a display answers to; offsets are addresses and ports themselves. The first is memory. */
+const VGA_RANGES = [
+  { start: 0xa_0000, end: 0xc_0000 },
+  { start: 0x3b0, end: 0x3bc },
+  { start: 0x3c0, end: 0x3e0 },
+] as const;
+
 const vga = ({ kernel }: RegionAccess, offset: number, bytes: Uint8Array, write: boolean): number => {
-  const memory = offset >= 0xa_0000 && offset + bytes.length <= 0xc_0000;
-  const ports = (offset >= 0x3b0 && offset + bytes.length <= 0x3bc) || (offset >= 0x3c0 && offset + bytes.length <= 0x3e0);
-  if (!memory && !ports) throw new VfioError("EINVAL", "VGA has 0xa_0000 to 0xb_ffff, and ports 0x3b0 to 0x3bb and 0x3c0 to 0x3df.");
-  if (memory) {
-    if (write) kernel.complex.memoryWrite(offset, bytes);
-    else kernel.complex.memoryRead(offset, bytes);
+  const range = VGA_RANGES.find(({ start, end }) => Number.isInteger(offset) && offset >= start && offset < end);
+  if (!range) throw new VfioError("EINVAL", "VGA has 0xa_0000 to 0xb_ffff, and ports 0x3b0 to 0x3bb and 0x3c0 to 0x3df.");
+  const part = bytes.subarray(0, Math.min(bytes.length, range.end - offset));
+  if (range === VGA_RANGES[0]) {
+    if (write) kernel.complex.memoryWrite(offset, part);
+    else kernel.complex.memoryRead(offset, part);
   } else
-    inPieces(offset, bytes.length, (at, size, done) => {
-      if (write) kernel.complex.ioWrite(at, size, join(bytes, done, size));
-      else spread(bytes, done, size, kernel.complex.ioRead(at, size));
+    inPieces(offset, part.length, (at, size, done) => {
+      if (write) kernel.complex.ioWrite(at, size, join(part, done, size));
+      else spread(part, done, size, kernel.complex.ioRead(at, size));
     }, undefined);
-  return bytes.length;
+  return part.length;
 };
 
 /** Aligned pieces; none straddles the table's border. */

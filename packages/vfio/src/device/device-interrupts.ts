@@ -46,8 +46,10 @@ export class DeviceInterrupts {
   /**
    * VFIO_DEVICE_SET_IRQS.
    * @returns 0, or how many vectors there are when that is fewer than asked for: nothing is switched on then
-   * @throws VfioError in this order: EINVAL for index, flags, range and missing data; ENOTTY for an action that the kind
-   *   does not have; EINVAL when another kind is on, or this one is not
+   * @throws VfioError in the order of Linux vfio_set_irqs_validate_and_prepare and vfio_pci_set_irqs_ioctl: EINVAL for index,
+   *   flags, range and missing data; ENOTTY for an action that the kind does not have; EINVAL for a count that it does not
+   *   have, when another kind is on, and when this one is not; ENOTTY for masking by an eventfd; ERANGE for switching on no
+   *   vectors; ENOSPC without vectors or remapping entries
    */
   set(request: IrqSet): number {
     this.#validate(request);
@@ -169,7 +171,7 @@ export class DeviceInterrupts {
     }
     if (!messages || (this.#active !== undefined && !on)) throw invalid("Another kind of interrupt is on: switch it off first.");
     if (flags & IrqSetFlag.DataEventfd) {
-      if (start + count > messages.limit) return messages.limit;
+      if (!on && start + count > messages.limit) return messages.limit;
       this.#pointVectors(messages, index, start, (targets ?? []).slice(0, count));
       return 0;
     }
@@ -181,27 +183,40 @@ export class DeviceInterrupts {
   #pointVectors(messages: MessageInterrupts, index: number, start: number, targets: readonly (IrqTarget | undefined)[]): void {
     const fresh = this.#active !== index;
     if (fresh) {
+      if (start + targets.length === 0) throw new VfioError("ERANGE", "No vectors cannot be switched on.");
       this.#setIntxDisable(true);
       this.#active = index;
     }
+    let at = start;
     try {
-      for (const [each, target] of targets.entries()) messages.set(start + each, target);
+      for (const target of targets) {
+        if (target && at >= messages.limit) throw invalid(`Vector ${at} was not switched on with the first.`);
+        messages.set(at, target);
+        at++;
+      }
       if (fresh) messages.enable();
     } catch (error) {
       if (fresh) this.#disableActive();
-      else for (const each of targets.keys()) messages.set(start + each, undefined);
+      // Up to the one that failed: those after it keep what they had.
+      else for (; at >= start; at--) messages.set(at, undefined);
       throw error;
     }
   }
 
-  #setSingle({ index, flags, start, count, targets, values }: IrqSet): number {
-    if (start !== 0 || count > 1) throw invalid("This is one interrupt.");
-    if (flags & IrqSetFlag.DataNone && count === 0) this.#single.delete(index);
-    else if (flags & IrqSetFlag.DataEventfd) {
-      const target = targets?.[0];
-      if (target) this.#single.set(index, target);
-      else this.#single.delete(index);
-    } else if (flags & IrqSetFlag.DataNone || values?.[0]) this.signal(index);
+  /** Errors and requests: one target each. Linux vfio_pci_set_ctx_trigger_single. */
+  #setSingle({ index, flags, count, targets, values }: IrqSet): number {
+    if (flags & IrqSetFlag.DataNone) {
+      if (!this.#single.has(index)) throw invalid("Nobody listens.");
+      if (count === 0) this.#single.delete(index);
+      else this.signal(index);
+      return 0;
+    }
+    if (count === 0) throw invalid("This is one interrupt: it has one target, and one value.");
+    const target = targets?.[0];
+    if (flags & IrqSetFlag.DataBool) {
+      if (values?.[0]) this.signal(index);
+    } else if (target) this.#single.set(index, target);
+    else this.#single.delete(index);
     return 0;
   }
 

@@ -21,22 +21,37 @@ const bridgeOf = ({ bus, virtualOf }: Attachment, { noBusReset }: DeviceQuirks):
   return bridge;
 };
 
-/** What a reset of the function's bus reaches. */
-export const hotResetInfo = (kernel: VfioKernel, seat: Attachment, quirks: DeviceQuirks): readonly HotResetEntry[] => {
+/** Who asks for a hot reset. */
+export interface HotResetCaller {
+  /** A device opened from its own file belongs to an iommufd, which owns groups; undefined for one opened through its group. */
+  readonly ownsGroup: ((group: number) => boolean) | undefined;
+}
+
+/**
+ * What a reset of the function's bus reaches. Linux vfio_pci_ioctl_get_pci_hot_reset_info.
+ * @param room entries that the caller has room for
+ */
+export const hotResetInfo = (kernel: VfioKernel, seat: Attachment, quirks: DeviceQuirks, { ownsGroup }: HotResetCaller, room: number): readonly HotResetEntry[] => {
   bridgeOf(seat, quirks);
-  return below(seat.bus).map(({ address }) => ({ address, group: kernel.ownership.groupOf(address)?.id }));
+  const entries = below(seat.bus).map(({ address }) => ({ address, group: kernel.ownership.groupOf(address)?.id }));
+  const bare = ownsGroup ? undefined : entries.find(({ group }) => group === undefined);
+  if (bare) throw new VfioError("EPERM", `${formatAddress(bare.address)} would be reset too, and is in no group.`);
+  if (entries.length > room) throw new VfioError("ENOSPC", `A reset reaches ${entries.length} functions; there is room for ${room}.`);
+  return entries;
 };
 
-/** Resets the bus when the caller's groups hold everything on it, and every function is a VFIO driver's. Linux vfio_pci_dev_set_hot_reset. */
-export const hotReset = (kernel: VfioKernel, seat: Attachment, quirks: DeviceQuirks, groups: readonly Group[]): void => {
+/** Resets the bus when the caller's groups, or his iommufd, hold everything on it, and every function is a VFIO driver's. Linux vfio_pci_ioctl_pci_hot_reset. */
+export const hotReset = (kernel: VfioKernel, seat: Attachment, quirks: DeviceQuirks, { ownsGroup }: HotResetCaller, groups: readonly Group[]): void => {
+  if ((groups.length === 0) !== (ownsGroup !== undefined)) throw new VfioError("EINVAL", ownsGroup ? "A device opened from its own file is reset without groups: its iommufd shows who owns what." : "No group is given that shows who owns what is reset.");
   const bridge = bridgeOf(seat, quirks);
   const affected = below(seat.bus);
-  if (groups.length === 0 || groups.length > affected.length) throw new VfioError("EINVAL", `${groups.length} groups for ${affected.length} functions cannot be.`);
-  const owned = new Set(groups.map(({ id }) => id));
+  if (groups.length > affected.length) throw new VfioError("EINVAL", `${groups.length} groups for ${affected.length} functions cannot be.`);
+  const given = new Set(groups.map(({ id }) => id));
+  const owned = ownsGroup ?? ((group: number) => given.has(group));
   for (const { address } of affected) {
     if (!kernel.drivers.driverOf(address)?.vfio) throw new VfioError("EINVAL", `${formatAddress(address)} would be reset too, and is bound to no VFIO driver.`);
     const group = kernel.ownership.groupOf(address);
-    if (!group || !owned.has(group.id)) throw new VfioError("EINVAL", `${formatAddress(address)} would be reset too, and its group ${group?.id ?? "(none)"} is not among those given.`);
+    if (!group || !owned(group.id)) throw new VfioError("EINVAL", `${formatAddress(address)} would be reset too, and its group ${group?.id ?? "(none)"} is not the caller's.`);
   }
   const states = affected.map((each) => ({ each, saved: saveState(kernel.complex, each) }));
   resetBus(kernel.complex, bridge.address);

@@ -7,7 +7,7 @@ import { accessRegion } from "./bar-access.ts";
 import { VirtualConfig } from "./config/virtual-config.ts";
 import { DeviceInterrupts } from "./device-interrupts.ts";
 import type { DeviceQuirks } from "./device-quirks.ts";
-import { hotReset, hotResetInfo, type HotResetEntry } from "./hot-reset.ts";
+import { hotReset, hotResetInfo, type HotResetCaller, type HotResetEntry } from "./hot-reset.ts";
 import { IRQ_COUNT, IrqIndex, type IrqInfo, type IrqSet } from "./irq-flags.ts";
 import { msixTableOf, REGION_COUNT, RegionIndex, regionInfo, type MsixTable, type RegionInfo } from "./regions.ts";
 import { resetBy, resetMethods, restoreState, saveState, type ResetMethod, type SavedState } from "./reset-methods.ts";
@@ -17,6 +17,8 @@ import type { Group } from "../groups/group.ts";
 export interface DeviceOwner {
   /** The device was closed once. */
   closed(device: VfioDevice): void;
+  /** For a device's own file: whether its iommufd owns a group. */
+  ownsGroup?(group: number): boolean;
 }
 
 /** VFIO_DEVICE_GET_INFO. */
@@ -124,15 +126,15 @@ export class VfioDevice {
   }
 
   /**
-   * pread at a region's offset: fills as much of `into` as the region has.
-   * @returns bytes read. @throws VfioError EINVAL for a region that is not there or an offset past its end, EFAULT past
-   *   configuration space, EIO for a BAR that does not decode now
+   * pread at a region's offset: fills as much of `into` as the region has. No bytes are no access, whatever the region.
+   * @returns bytes read. @throws VfioError EINVAL for a region that is not there or an offset at or past its end; EFAULT when
+   *   part of it is past configuration space; EIO for memory, of a BAR or the ROM, that does not decode now
    */
   readRegion(index: number, offset: number, into: Uint8Array): number {
     return this.#access(index, offset, into, false);
   }
 
-  /** pwrite; likewise. @throws VfioError also EINVAL for the ROM, which cannot be written */
+  /** pwrite; likewise. @throws VfioError also EINVAL for the ROM, which cannot be written, wherever */
   writeRegion(index: number, offset: number, from: Uint8Array): number {
     return this.#access(index, offset, from, true);
   }
@@ -145,16 +147,26 @@ export class VfioDevice {
     this.#migration?.reset();
   }
 
-  /** VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: everything that a bus reset would reach. @throws VfioError ENODEV when there is none */
-  hotResetInfo(): readonly HotResetEntry[] {
+  /**
+   * VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: everything that a bus reset would reach.
+   * @param room entries that the caller has room for
+   * @throws VfioError in this order: ENODEV without a bus reset; EPERM, opened through the group, when something without a group
+   *   would be reset; ENOSPC for too little room
+   */
+  hotResetInfo(room = Infinity): readonly HotResetEntry[] {
     this.#requireOpen();
-    return hotResetInfo(this.#kernel, this.#seat, this.#quirks);
+    return hotResetInfo(this.#kernel, this.#seat, this.#quirks, this.#hotResetCaller, room);
   }
 
-  /** VFIO_DEVICE_PCI_HOT_RESET. @param groups open groups that prove who owns what is reset. @throws VfioError ENODEV without a bus reset, EINVAL for a wrong count or when a group is missing */
+  /**
+   * VFIO_DEVICE_PCI_HOT_RESET.
+   * @param groups open groups that prove who owns what is reset; none for a device opened from its own file
+   * @throws VfioError in this order: EINVAL for no groups, or for groups with a device's own file; ENODEV without a bus reset;
+   *   EINVAL for more groups than functions, one that no VFIO driver has, or one that is not the caller's
+   */
   hotReset(groups: readonly Group[]): void {
     this.#requireOpen();
-    hotReset(this.#kernel, this.#seat, this.#quirks, groups);
+    hotReset(this.#kernel, this.#seat, this.#quirks, this.#hotResetCaller, groups);
   }
 
   /** Closes the file; with the last one interrupts go off, DMA stops, and the function is reset. */
@@ -178,6 +190,7 @@ export class VfioDevice {
 
   #access(index: number, offset: number, bytes: Uint8Array, write: boolean): number {
     this.#requireOpen();
+    if (bytes.length === 0) return 0;
     if (index === RegionIndex.Config) {
       if (write) this.#config.writeFrom(offset, bytes);
       else this.#config.readInto(offset, bytes);
@@ -187,6 +200,11 @@ export class VfioDevice {
     if (info.size === 0) throw new VfioError("EINVAL", `${this.name} has no region ${index}.`);
     const memoryOn = this.#asleep === undefined && (!this.#seat.virtualOf || (this.#config.command & 2) !== 0);
     return accessRegion({ kernel: this.#kernel, seat: this.#seat, table: this.#table, memoryOn }, info, offset, bytes, write);
+  }
+
+  get #hotResetCaller(): HotResetCaller {
+    const [owner] = this.#owners;
+    return { ownsGroup: owner?.ownsGroup?.bind(owner) };
   }
 
   #resetAndRestore(): void {

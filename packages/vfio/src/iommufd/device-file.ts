@@ -27,11 +27,16 @@ export class DeviceFile implements DeviceOwner {
     return this.#requireBound().device;
   }
 
-  /** VFIO_DEVICE_BIND_IOMMUFD. @returns the device's number there. @throws VfioError EINVAL when bound already, EBUSY when its group's file is open, and as `Iommufd.bind` */
+  /**
+   * VFIO_DEVICE_BIND_IOMMUFD.
+   * @returns the device's number there. @throws VfioError in the order of Linux vfio_df_ioctl_bind_iommufd: EBUSY when the
+   *   group's file is open; EINVAL when bound already, by this file or another; and as `Iommufd.bind`
+   */
   bind(iommufd: Iommufd): number {
-    if (this.#bound) throw new VfioError("EINVAL", "The device is bound already.");
     const group = this.#kernel.ownership.groupOf(this.address);
     if (group && this.#kernel.isOpen(group.id)) throw new VfioError("EBUSY", `/dev/vfio/${group.id} is open: a group is used by its file or by its devices', not both.`);
+    if (this.#bound) throw new VfioError("EINVAL", "The device is bound already.");
+    if (this.#kernel.isDeviceOpen(this.address)) throw new VfioError("EINVAL", "The device is bound through another of its files; only a group's file gives a device more than once.");
     const id = iommufd.bind(this.address);
     this.#bound = { iommufd, id, device: this.#kernel.openDevice(this.address, this) };
     return id;
@@ -60,6 +65,11 @@ export class DeviceFile implements DeviceOwner {
     this.#bound = undefined;
     iommufd.detach(id);
     iommufd.destroy(id);
+  }
+
+  /** For `VfioDevice.hotReset`. */
+  ownsGroup(group: number): boolean {
+    return this.#kernel.ownership.ownerOf(group) === this.#bound?.iommufd;
   }
 
   #requireBound(): Binding {

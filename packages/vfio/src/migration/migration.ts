@@ -42,16 +42,16 @@ export class Migration {
     for (const next of path) this.#step(next);
   }
 
-  /** Reads the device's state from the data file. @throws VfioError EINVAL outside STOP_COPY and pre-copy: there is no file then */
+  /** Reads the device's state from the data file. @throws VfioError ENODEV outside STOP_COPY and pre-copy: the file is dead then, as the drivers of Linux have it */
   read(): Uint8Array {
     const { StopCopy, PreCopy, PreCopyP2P } = MigrationState;
-    if (![StopCopy, PreCopy, PreCopyP2P].some((state) => state === this.#state)) throw new VfioError("EINVAL", "There is data to read in STOP_COPY and while pre-copying only.");
+    if (![StopCopy, PreCopy, PreCopyP2P].some((state) => state === this.#state)) throw new VfioError("ENODEV", "There is data to read in STOP_COPY and while pre-copying only.");
     return this.#backend.save();
   }
 
-  /** Writes a part of a state to the data file. @throws VfioError EINVAL outside RESUMING */
+  /** Writes a part of a state to the data file. @throws VfioError ENODEV outside RESUMING */
   write(data: Uint8Array): void {
-    if (this.#state !== MigrationState.Resuming) throw new VfioError("EINVAL", "A state is taken in RESUMING only.");
+    if (this.#state !== MigrationState.Resuming) throw new VfioError("ENODEV", "A state is taken in RESUMING only.");
     for (const byte of data) this.#incoming.push(byte);
   }
 
