@@ -15,6 +15,22 @@ interface Bound {
   override: string | undefined;
 }
 
+/** What stands in a function's place where only its numbers count. */
+const NOWHERE: FunctionAddress = { domain: 0, requester: 0 };
+/** PCI_ANY_ID: no function has it. */
+const ANY_ID = 0xffff_ffff;
+
+/** Whether an entry of the driver, its own or one that was added, fits a function. */
+const fits = ({ driver, dynamic }: Registered, identity: PciIdentity): boolean => [...dynamic, ...driver.ids].some((id) => matchesId(id, identity));
+
+/** Whether what is written to remove_id means this entry: what is left out means any. Linux remove_id_store. */
+const isSaidBy = (written: PciDeviceId, entry: PciDeviceId): boolean =>
+  written.vendor === entry.vendor &&
+  written.device === entry.device &&
+  (written.subsystemVendor ?? entry.subsystemVendor) === entry.subsystemVendor &&
+  (written.subsystemDevice ?? entry.subsystemDevice) === entry.subsystemDevice &&
+  (written.classCode === undefined || ((written.classCode ^ (entry.classCode ?? 0)) & (written.classMask ?? 0xff_ffff)) === 0);
+
 /** What the functions of a machine of the model are, as a scan of its buses shows it. */
 export const identitiesOf = (complex: RootComplex): PciIdentity[] =>
   describeFunctions(complex).map(({ address, config, physicalFunction }) => {
@@ -68,7 +84,7 @@ export class PciDrivers {
     this.#attachAll();
   }
 
-  /** Unloads a driver, which lets go of its functions. @throws VfioError ENODEV when it is not loaded */
+  /** Unloads a driver, which lets go of its functions. @throws VfioError ENOENT when it is not loaded */
   unregister(name: string): void {
     const { driver } = this.#driver(name);
     for (const bound of this.#sorted()) if (bound.driver === driver) this.#release(bound);
@@ -90,7 +106,12 @@ export class PciDrivers {
     return this.#find(address).identity;
   }
 
-  /** /sys/bus/pci/drivers/NAME/bind. @throws VfioError ENODEV where the driver does not match, EBUSY when the function has one, or what the driver's probe says */
+  /**
+   * /sys/bus/pci/drivers/NAME/bind.
+   * @throws VfioError in the order of Linux bind_store: ENOENT when the driver is not loaded, so that the file is not there;
+   *   ENODEV where the function does not exist or the driver does not match; EBUSY when the function has a driver, or its
+   *   group a user; or what the driver's probe says
+   */
   bind(name: string, address: FunctionAddress): void {
     const registered = this.#driver(name);
     const bound = this.#find(address);
@@ -99,40 +120,53 @@ export class PciDrivers {
     this.#probe(registered.driver, bound);
   }
 
-  /** /sys/bus/pci/drivers/NAME/unbind. @throws VfioError ENODEV when the driver does not have the function */
+  /** /sys/bus/pci/drivers/NAME/unbind. @throws VfioError ENOENT when the driver is not loaded, ENODEV when it does not have the function */
   unbind(name: string, address: FunctionAddress): void {
+    const { driver } = this.#driver(name);
     const bound = this.#find(address);
-    if (bound.driver?.name !== name) throw new VfioError("ENODEV", `${formatAddress(address)} is not bound to ${name} but ${bound.driver ? `to ${bound.driver.name}` : "to no driver"}.`);
+    if (bound.driver !== driver) throw new VfioError("ENODEV", `${formatAddress(address)} is not bound to ${name} but ${bound.driver ? `to ${bound.driver.name}` : "to no driver"}.`);
     this.#release(bound);
   }
 
-  /** …/new_id: the driver is tried on every function without one that now matches. @throws VfioError EEXIST when a driver's entries match that already */
+  /**
+   * …/new_id: the driver is tried on every function without one that now matches.
+   * @throws VfioError ENOENT when the driver is not loaded, EINVAL without a vendor and a device, EEXIST when an entry of
+   *   the driver fits the numbers that were written already
+   */
   newId(name: string, id: PciDeviceId): void {
     const registered = this.#driver(name);
     if (id.vendor === undefined || id.device === undefined) throw new VfioError("EINVAL", "new_id needs a vendor and a device at least.");
-    const entries = [...registered.dynamic, ...registered.driver.ids];
-    if (entries.some((each) => (each.vendor ?? id.vendor) === id.vendor && (each.device ?? id.device) === id.device && each.classCode === undefined)) throw new VfioError("EEXIST", `Driver ${name} has that ID already.`);
+    // Linux asks as for a function that has just these numbers: an entry for one subsystem or class does not fit it.
+    const written: PciIdentity = { address: NOWHERE, vendor: id.vendor, device: id.device, subsystemVendor: id.subsystemVendor ?? ANY_ID, subsystemDevice: id.subsystemDevice ?? ANY_ID, classCode: id.classCode ?? 0, bridge: false };
+    if (fits(registered, written)) throw new VfioError("EEXIST", `Driver ${name} has that ID already.`);
     registered.dynamic = [...registered.dynamic, id];
     this.#attachAll();
   }
 
-  /** …/remove_id: only what new_id added; functions stay bound. @throws VfioError ENODEV when it was not added */
+  /** …/remove_id: only what new_id added; functions stay bound. @throws VfioError ENOENT when the driver is not loaded, EINVAL without a vendor and a device, ENODEV when new_id did not add it */
   removeId(name: string, id: PciDeviceId): void {
     const registered = this.#driver(name);
     if (id.vendor === undefined || id.device === undefined) throw new VfioError("EINVAL", "remove_id needs a vendor and a device at least.");
-    const at = registered.dynamic.findIndex((each) => each.vendor === id.vendor && each.device === id.device && (id.subsystemVendor ?? each.subsystemVendor) === each.subsystemVendor && (id.subsystemDevice ?? each.subsystemDevice) === each.subsystemDevice);
+    const at = registered.dynamic.findIndex((each) => isSaidBy(id, each));
     if (at < 0) throw new VfioError("ENODEV", `Driver ${name} was not given that ID by new_id.`);
     registered.dynamic = registered.dynamic.filter((_, index) => index !== at);
   }
 
-  /** …/driver_override: only this driver is tried on the function from now on; undefined lets every driver. Binds and unbinds nothing. */
+  /** …/driver_override: only this driver is tried on the function from now on; undefined lets every driver. Binds and unbinds nothing. @throws VfioError ENOENT for a function that does not exist: the file is in its directory */
   setOverride(address: FunctionAddress, name: string | undefined): void {
-    this.#find(address).override = name;
+    const bound = this.#functions.get(formatAddress(address));
+    if (!bound) throw new VfioError("ENOENT", `There is no function ${formatAddress(address)}.`);
+    bound.override = name;
   }
 
-  /** /sys/bus/pci/drivers_probe: tries the drivers on a function that has none; a failed probe is no error. @throws VfioError ENODEV for a function that does not exist */
+  /**
+   * /sys/bus/pci/drivers_probe: tries the drivers on a function that has none; a failed probe is no error.
+   * @throws VfioError ENODEV for a function that does not exist, EINVAL when its group belongs to a user and a driver that
+   *   does DMA for the host matches
+   */
   driversProbe(address: FunctionAddress): void {
-    this.#attach(this.#find(address));
+    const refusal = this.#attach(this.#find(address));
+    if (refusal !== undefined) throw new VfioError("EINVAL", refusal);
   }
 
   /**
@@ -171,19 +205,24 @@ export class PciDrivers {
 
   #driver(name: string): Registered {
     const found = this.#drivers.get(name);
-    if (!found) throw new VfioError("ENODEV", `Driver ${name} is not loaded.`);
+    // A driver that is not loaded has no directory, so none of its files.
+    if (!found) throw new VfioError("ENOENT", `Driver ${name} is not loaded.`);
     return found;
   }
 
-  #matches({ driver, dynamic }: Registered, { identity, override }: Bound): boolean {
-    if (override !== undefined) return override === driver.name;
-    return [...dynamic, ...driver.ids].some((id) => matchesId(id, identity));
+  #matches(registered: Registered, { identity, override }: Bound): boolean {
+    return override === undefined ? fits(registered, identity) : override === registered.driver.name;
   }
 
   #probe(driver: PciDriver, bound: Bound): void {
     const { address } = bound.identity;
     const owned = this.guard?.(address, driver);
     if (owned !== undefined) throw new VfioError("EBUSY", owned);
+    this.#take(driver, bound);
+  }
+
+  #take(driver: PciDriver, bound: Bound): void {
+    const { address } = bound.identity;
     const failure = driver.probe?.(bound.identity);
     if (failure) throw new VfioError(failure.code, `Driver ${driver.name} does not take ${formatAddress(address)}: ${failure.text}.`);
     bound.driver = driver;
@@ -195,16 +234,22 @@ export class PciDrivers {
     bound.driver = undefined;
   }
 
-  #attach(bound: Bound): void {
+  /** Tries the drivers, as Linux __device_attach. @returns why no more were tried: the function's group belongs to a user */
+  #attach(bound: Bound): string | undefined {
     for (const registered of this.#drivers.values()) {
-      if (bound.driver) return;
+      if (bound.driver) return undefined;
+      const { driver } = registered;
       if (!this.#matches(registered, bound)) continue;
+      const owned = this.guard?.(bound.identity.address, driver);
+      if (owned !== undefined) return owned;
       try {
-        this.#probe(registered.driver, bound);
+        this.#take(driver, bound);
       } catch (error) {
+        // The next driver may have it.
         if (!(error instanceof VfioError)) throw error;
       }
     }
+    return undefined;
   }
 
   #attachAll(): void {
