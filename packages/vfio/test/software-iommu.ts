@@ -113,6 +113,8 @@ export class SoftwareIommu implements Iommu, IommuDriver {
   readonly domains = new Set<SoftwareDomain>();
   /** Requests that were refused. */
   faults = 0;
+  /** Makes `attach` fail so for some domains. */
+  refuse: ((domain: SoftwareDomain) => IommuDriverError | undefined) | undefined;
   readonly #remapping: boolean;
   #nextDomain = 1;
   #nextEntry = 0;
@@ -140,6 +142,8 @@ export class SoftwareIommu implements Iommu, IommuDriver {
   }
 
   attach(requester: RequesterId, domain: IommuDomain): void {
+    const refusal = this.refuse?.(own(domain));
+    if (refusal) throw refusal;
     this.attached.set(requester, own(domain));
   }
 

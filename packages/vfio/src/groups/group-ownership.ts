@@ -78,6 +78,11 @@ export class GroupOwnership {
     return reservedRegions ? this.group(id).members.flatMap((address) => reservedRegions(address)) : [MSI_WINDOW];
   }
 
+  /** Ranges reserved for a function. */
+  reservedFor(address: FunctionAddress): readonly ReservedIova[] {
+    return this.#options.reservedRegions?.(address) ?? [MSI_WINDOW];
+  }
+
   /**
    * Takes the group from the kernel; its functions are blocked until a domain is attached.
    * @throws VfioError EPERM when it is not viable or another's, EINVAL when firmware wants 1:1 mappings of a member

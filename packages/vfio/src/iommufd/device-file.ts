@@ -63,8 +63,7 @@ export class DeviceFile implements DeviceOwner {
     if (!this.#bound) return;
     const { iommufd, id } = this.#bound;
     this.#bound = undefined;
-    iommufd.detach(id);
-    iommufd.destroy(id);
+    iommufd.unbind(id);
   }
 
   /** For `VfioDevice.hotReset`. */

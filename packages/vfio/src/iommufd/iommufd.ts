@@ -4,7 +4,9 @@ import type { UserProcess } from "../process/user-process.ts";
 import { asVfioError, VfioError } from "../vfio-error.ts";
 import type { VfioKernel } from "../vfio-kernel.ts";
 import { Attachments } from "./attachments.ts";
-import { IoAddressSpace, type AccessUnmap, type IoasMapRequest, type IovaRange } from "./io-address-space.ts";
+import { IoAddressSpace, type AccessUnmap } from "./io-address-space.ts";
+import type { IovaRange } from "./iova-range.ts";
+import { checkPlace, type IoasMapRequest, type IoasPlace, type IoasSource } from "./map-request.ts";
 import type { DeviceObject, HwptObject, IoasObject, IommufdObject } from "./objects.ts";
 
 /** IOMMU_HWPT_ALLOC. */
@@ -29,7 +31,7 @@ export class Iommufd {
   constructor(kernel: VfioKernel, process: UserProcess) {
     this.#kernel = kernel;
     this.#process = process;
-    this.#attachments = new Attachments(kernel);
+    this.#attachments = new Attachments(kernel, () => this.#devices());
   }
 
   /** How many objects there are. */
@@ -42,15 +44,25 @@ export class Iommufd {
     return this.#put((id) => ({ type: "ioas", id, users: 0, space: new IoAddressSpace(this.#kernel.addressWidth) }));
   }
 
-  /** IOMMU_IOAS_MAP; see `IoAddressSpace.map`. @returns the IOVA. @throws VfioError also ENOENT for no such space */
+  /**
+   * IOMMU_IOAS_MAP.
+   * @returns the IOVA. @throws VfioError EOVERFLOW for numbers of all ones, EINVAL without rights, ENOENT for no such space,
+   *   and as `IoAddressSpace.map`
+   */
   map(ioas: number, request: IoasMapRequest): bigint {
+    checkPlace(request, [request.length]);
     return this.#get(ioas, "ioas").space.map(request, this.#process);
   }
 
-  /** IOMMU_IOAS_COPY. @throws VfioError also ENOENT for no such space */
-  copy(destination: number, source: number, range: { readonly iova: number | bigint; readonly length: number | bigint }, to: { readonly iova?: number | bigint; readonly readable: boolean; readonly writable: boolean }): bigint {
-    const from = this.#get(source, "ioas").space;
-    return this.#get(destination, "ioas").space.copyFrom(from, range.iova, range.length, to);
+  /**
+   * IOMMU_IOAS_COPY.
+   * @returns the IOVA. @throws VfioError EOVERFLOW for numbers of all ones, EINVAL without rights, ENOENT for no such source
+   *   space, as `IoAddressSpace.memoryAt`, ENOENT for no such destination space, and as `IoAddressSpace.copy`
+   */
+  copy(destination: number, source: number, range: IoasSource, to: IoasPlace): bigint {
+    checkPlace(to, [range.length, range.iova]);
+    const memory = this.#get(source, "ioas").space.memoryAt(range);
+    return this.#get(destination, "ioas").space.copy(memory, to);
   }
 
   /** IOMMU_IOAS_UNMAP. @returns bytes. @throws VfioError also ENOENT for no such space */
@@ -73,77 +85,87 @@ export class Iommufd {
     return this.#get(ioas, "ioas").space.areas;
   }
 
-  /** IOMMU_HWPT_ALLOC. @returns its number. @throws VfioError ENOENT for objects that are not there, EINVAL for a parent that is none, and what the driver says */
+  /**
+   * IOMMU_HWPT_ALLOC.
+   * @returns its number. @throws VfioError in the order of Linux iommufd_hwpt_alloc: ENOENT for no such device; EINVAL for
+   *   no object to build on; EOPNOTSUPP for a page table that shows a space on another page table, and for a guest's own on a
+   *   space; EINVAL for objects of other types and for a parent that is none; what the driver says; as `IoAddressSpace.addDomain`
+   */
   allocateHwpt(request: HwptRequest): number {
     this.#get(request.device, "device");
-    if (request.kind === "paging") {
-      const on = this.#get(request.ioas, "ioas");
-      return this.#makeHwpt({ kind: "paging", addressWidth: this.#kernel.addressWidth, nestingParent: request.nestParent === true }, on, false).id;
+    const to = request.kind === "paging" ? request.ioas : request.parent;
+    const on = this.#objects.get(to);
+    if (on?.type !== "ioas" && on?.type !== "hwpt") throw new VfioError("EINVAL", `There is no address space or page table ${to} to build on.`);
+    if ((on.type === "ioas") !== (request.kind === "paging")) throw new VfioError("EOPNOTSUPP", on.type === "ioas" ? "A guest's own tables are nested on a page table, not on an address space." : "Only a guest's own tables are nested on a page table.");
+    if (on.type === "hwpt" && !on.nestParent) throw new VfioError("EINVAL", `Page table ${to} was not made to nest others on it.`);
+    const hwpt = this.#makeHwpt(request.kind === "paging" ? this.#paging(request.nestParent === true) : { kind: "nested", parent: (on as HwptObject).domain, table: request.table, levels: request.levels }, on, false);
+    try {
+      if (on.type === "ioas") on.space.addDomain(hwpt.domain);
+    } catch (error) {
+      this.destroy(hwpt.id);
+      throw error;
     }
-    const parent = this.#get(request.parent, "hwpt");
-    if (!parent.nestParent) throw new VfioError("EINVAL", `Page table ${parent.id} was not made to nest others on it.`);
-    return this.#makeHwpt({ kind: "nested", parent: parent.domain, table: request.table, levels: request.levels }, parent, false).id;
+    return hwpt.id;
   }
 
   /**
    * VFIO_DEVICE_BIND_IOMMUFD: the function's group is this user's from now on.
-   * @returns its number. @throws VfioError ENODEV for a function that is not bound to VFIO, EINVAL when it is bound here,
-   *   EPERM when its group is not viable, another's, or interrupts cannot be isolated
+   * @returns its number. @throws VfioError ENODEV for a function that is not bound to VFIO, EINVAL when it is bound here;
+   *   then in the order of Linux iommufd_device_bind: EPERM when interrupts cannot be isolated; EPERM when its group is not
+   *   viable or another's; EINVAL when firmware wants 1:1 mappings of a member
    */
   bind(address: FunctionAddress): number {
     const group = this.#kernel.ownership.groupOf(address);
     if (!group || !this.#kernel.drivers.driverOf(address)?.vfio) throw new VfioError("ENODEV", `${formatAddress(address)} is not bound to a VFIO driver, or has no IOMMU.`);
     if (this.#devices().some((each) => formatAddress(each.address) === formatAddress(address))) throw new VfioError("EINVAL", `${formatAddress(address)} is bound already.`);
+    if (!this.#kernel.interruptsIsolated) throw new VfioError("EPERM", "MSI interrupts are not secure: the platform cannot isolate them.");
     this.#kernel.ownership.claim(group.id, this);
-    if (!this.#kernel.interruptsIsolated) {
-      this.#releaseGroup(group.id);
-      throw new VfioError("EPERM", "MSI interrupts are not secure: the platform cannot isolate them.");
-    }
     return this.#put((id) => ({ type: "device", id, users: 0, address, group: group.id, hwpt: undefined }));
+  }
+
+  /** The end of `bind`, when the device's file is closed: what is attached is detached. @throws VfioError ENOENT for no such device */
+  unbind(device: number): void {
+    const object = this.#get(device, "device");
+    this.detach(device);
+    this.#objects.delete(device);
+    if (!this.#devices().some((each) => each.group === object.group)) this.#kernel.ownership.release(object.group);
   }
 
   /**
    * VFIO_DEVICE_ATTACH_IOMMUFD_PT: to a page table, or to an address space, for which one is found or made. What is
-   * attached is replaced.
-   * @throws VfioError ENOENT for objects that are not there, EINVAL for a number of something else or when other devices of
-   *   the group are attached elsewhere, EADDRINUSE when the device reserves what is mapped, and what the driver says
+   * attached is moved, with all of its group.
+   * @throws VfioError in the order of Linux iommufd_device_change_pt: ENOENT for objects that are not there; EINVAL for a
+   *   number of something else; where nothing is attached yet, EINVAL when other devices of the group are attached elsewhere;
+   *   EADDRINUSE when the device reserves what is mapped; what the driver says. A page table that is made is filled last, as
+   *   `IoAddressSpace.addDomain`; one that replaces another first
    */
   attach(device: number, to: number): void {
     const object = this.#get(device, "device");
     const target = this.#objects.get(to);
     if (!target) throw new VfioError("ENOENT", `There is no object ${to}.`);
     if (target.type !== "ioas" && target.type !== "hwpt") throw new VfioError("EINVAL", `Object ${to} is a ${target.type}; devices are attached to page tables and address spaces.`);
-    const found = target.type === "hwpt" ? target : (this.#automatic(target) ?? this.#makeHwpt({ kind: "paging", addressWidth: this.#kernel.addressWidth }, target, true));
-    try {
-      this.#attachments.attach(object, found, this.#devices());
-    } catch (error) {
-      this.#dropUnused(found);
-      throw error;
-    }
-    for (const each of this.#hwpts()) this.#dropUnused(each);
+    const old = object.hwpt;
+    if (target.type === "hwpt") this.#attachments.attach(object, target);
+    else if (!this.#attachToMade(object, target)) this.#attachToNew(object, target);
+    if (old) this.#dropUnused(old);
   }
 
   /** VFIO_DEVICE_DETACH_IOMMUFD_PT: the function is blocked. Nothing happens where nothing is attached. */
   detach(device: number): void {
     const object = this.#get(device, "device");
     const { hwpt } = object;
-    this.#attachments.detach(object, this.#devices());
+    this.#attachments.detach(object);
     if (hwpt) this.#dropUnused(hwpt);
   }
 
-  /** IOMMU_DESTROY. @throws VfioError ENOENT for no such object, EBUSY while others use it */
+  /** IOMMU_DESTROY. @throws VfioError ENOENT for no such object; EBUSY while others use it, as drivers do devices and accesses all the time */
   destroy(id: number): void {
     const object = this.#objects.get(id);
     if (!object) throw new VfioError("ENOENT", `There is no object ${id}.`);
-    if (object.users > 0 || (object.type === "device" && object.hwpt)) throw new VfioError("EBUSY", `Object ${id} (${object.type}) is used by others.`);
+    if (object.users > 0 || (object.type !== "ioas" && object.type !== "hwpt")) throw new VfioError("EBUSY", `Object ${id} (${object.type}) is in use.`);
+    if (object.type === "ioas") object.space.unmapAll();
+    else this.#destroyHwpt(object);
     this.#objects.delete(id);
-    if (object.type === "ioas") object.space.unmap(0, 2n ** 64n - 1n);
-    else if (object.type === "hwpt") this.#destroyHwpt(object);
-    else if (object.type === "device") this.#releaseGroup(object.group);
-    else {
-      object.stop();
-      object.ioas.users--;
-    }
   }
 
   /** Software's own way into a space, as mediated devices have it. @param unmapped told to let pages go. @returns its number */
@@ -153,7 +175,15 @@ export class Iommufd {
     return this.#put((id) => ({ type: "access", id, users: 0, ioas: space, stop: space.space.onUnmap(unmapped) }));
   }
 
-  /** Holds pages for an access. @returns the host page of each. @throws VfioError ENOENT, EPERM */
+  /** The end of an access, whose driver has let its pages go. @throws VfioError ENOENT for no such access */
+  destroyAccess(access: number): void {
+    const { ioas, stop } = this.#get(access, "access");
+    stop();
+    ioas.users--;
+    this.#objects.delete(access);
+  }
+
+  /** Holds pages for an access. @returns the host page of each. @throws VfioError as `IoAddressSpace.hold` */
   holdPages(access: number, iova: number | bigint, length: number, write: boolean): readonly Hpa[] {
     return this.#get(access, "access").ioas.space.hold(BigInt(iova), length, write);
   }
@@ -165,12 +195,11 @@ export class Iommufd {
 
   /** Closes the file: everything goes, devices first. */
   close(): void {
-    for (const device of this.#devices()) {
-      this.detach(device.id);
-      this.destroy(device.id);
-    }
-    for (const type of ["access", "hwpt", "ioas"] as const)
-      for (const { id } of [...this.#objects.values()].filter((each) => each.type === type).sort((a, b) => b.id - a.id)) this.destroy(id);
+    for (const { id } of this.#devices()) this.unbind(id);
+    const left = (type: IommufdObject["type"]): number[] => [...this.#objects.values()].filter((each) => each.type === type).map(({ id }) => id).sort((a, b) => b - a);
+    for (const id of left("access")) this.destroyAccess(id);
+    // Nested page tables were made after their parents.
+    for (const id of [...left("hwpt"), ...left("ioas")]) this.destroy(id);
   }
 
   #put(make: (id: number) => IommufdObject): number {
@@ -193,18 +222,40 @@ export class Iommufd {
     return [...this.#objects.values()].filter((each) => each.type === "hwpt");
   }
 
-  #automatic(ioas: IoasObject): HwptObject | undefined {
-    return this.#hwpts().find((each) => each.automatic && each.on === ioas);
+  #paging(nestingParent: boolean): DomainKind {
+    return { kind: "paging", addressWidth: this.#kernel.addressWidth, nestingParent };
+  }
+
+  /** Tries the page tables that were made for the space before. @returns false when there is none that the device can have */
+  #attachToMade(device: DeviceObject, ioas: IoasObject): boolean {
+    for (const hwpt of this.#hwpts().filter((each) => each.automatic && each.on === ioas))
+      try {
+        this.#attachments.attach(device, hwpt);
+        return true;
+      } catch (error) {
+        // EINVAL: they do not fit together, so another may.
+        if (!(error instanceof VfioError && error.code === "EINVAL")) throw error;
+      }
+    return false;
+  }
+
+  /** A device that does DMA must not lose what it reaches: a new page table is filled before it takes another's place, and else last. */
+  #attachToNew(device: DeviceObject, ioas: IoasObject): void {
+    const hwpt = this.#makeHwpt(this.#paging(false), ioas, true);
+    const moves = device.hwpt !== undefined;
+    try {
+      if (moves) ioas.space.addDomain(hwpt.domain);
+      this.#attachments.attach(device, hwpt);
+      if (!moves) ioas.space.addDomain(hwpt.domain);
+    } catch (error) {
+      if (device.hwpt === hwpt) this.#attachments.detach(device);
+      this.#dropUnused(hwpt);
+      throw error;
+    }
   }
 
   #makeHwpt(kind: DomainKind, on: IoasObject | HwptObject, automatic: boolean): HwptObject {
     const domain = asVfioError(() => this.#kernel.iommu.createDomain(kind));
-    try {
-      if (on.type === "ioas") on.space.addDomain(domain);
-    } catch (error) {
-      this.#kernel.iommu.destroyDomain(domain);
-      throw error;
-    }
     on.users++;
     const hwpt: HwptObject = { type: "hwpt", id: this.#next++, users: 0, domain, on, nestParent: kind.kind === "paging" && kind.nestingParent === true, automatic };
     this.#objects.set(hwpt.id, hwpt);
@@ -212,8 +263,7 @@ export class Iommufd {
   }
 
   #dropUnused(hwpt: HwptObject): void {
-    if (!hwpt.automatic || hwpt.users > 0 || !this.#objects.delete(hwpt.id)) return;
-    this.#destroyHwpt(hwpt);
+    if (hwpt.automatic && hwpt.users === 0 && this.#objects.delete(hwpt.id)) this.#destroyHwpt(hwpt);
   }
 
   #destroyHwpt({ domain, on }: HwptObject): void {
@@ -221,9 +271,4 @@ export class Iommufd {
     this.#kernel.iommu.destroyDomain(domain);
     on.users--;
   }
-
-  #releaseGroup(group: number): void {
-    if (!this.#devices().some((each) => each.group === group)) this.#kernel.ownership.release(group);
-  }
 }
-
