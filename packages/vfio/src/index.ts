@@ -10,7 +10,7 @@ export { IrqIndex, IrqInfoFlag, IrqSetFlag, type IrqInfo, type IrqSet, type IrqT
 export { RegionFlag, RegionIndex, type MmapArea, type RegionInfo } from "./device/regions.ts";
 export type { ResetMethod } from "./device/reset-methods.ts";
 export type { DeviceInfo, DeviceOwner, VfioDevice } from "./device/vfio-device.ts";
-export { PCI_STUB, PCIEPORT, VFIO_PCI, type PciDeviceId, type PciDriver, type PciIdentity } from "./drivers/pci-driver.ts";
+export { PCI_STUB, PCIEPORT, VFIO_PCI, type PciDeviceId, type PciDriver, type PciIdentity, type ProbeFailure } from "./drivers/pci-driver.ts";
 export { identitiesOf, PciDrivers } from "./drivers/pci-drivers.ts";
 export { GroupOwnership, type Blocker, type NumberedGroup, type OwnershipOptions } from "./groups/group-ownership.ts";
 export { Group, type GroupStatus } from "./groups/group.ts";

@@ -4,6 +4,7 @@ import { Container } from "./container/container.ts";
 import type { HostVectors } from "./device/host-vectors.ts";
 import { VfioDevice, type DeviceOwner } from "./device/vfio-device.ts";
 import type { DeviceQuirks } from "./device/device-quirks.ts";
+import type { ProbeFailure } from "./drivers/pci-driver.ts";
 import type { PciDrivers } from "./drivers/pci-drivers.ts";
 import { GroupOwnership, type OwnershipOptions } from "./groups/group-ownership.ts";
 import { Group } from "./groups/group.ts";
@@ -57,6 +58,7 @@ export class VfioKernel {
     this.interruptsIsolated = interruptRemapping || allowUnsafeInterrupts;
     this.ownership = new GroupOwnership(options);
     this.#quirks = quirks ?? (() => undefined);
+    drivers.vfioRefusal = (address) => this.#refusal(address);
   }
 
   /** Opens /dev/vfio/vfio. */
@@ -126,5 +128,11 @@ export class VfioKernel {
   /** For `Group`. */
   groupClosed(group: Group): void {
     this.#groups.delete(group.id);
+  }
+
+  /** What a VFIO driver's probe says, in the order of Linux vfio_pci_core_register_device. */
+  #refusal(address: FunctionAddress): ProbeFailure | undefined {
+    if (this.complex.find(address)?.virtual.length) return { code: "EBUSY", text: "its virtual functions are switched on, and others may use them" };
+    return this.ownership.groupOf(address) ? undefined : { code: "EINVAL", text: "it is in no IOMMU group" };
   }
 }

@@ -180,8 +180,8 @@ describe("a virtual function", () => {
     made.complex.configWrite(pf, at + 8, 2, 9);
     const address = { domain: 0, requester: pf.requester + 1 };
     for (const identity of identitiesOf(made.complex)) if (identity.address.requester === address.requester) made.drivers.add(identity);
-    made.drivers.detach(address);
     const kernel = new VfioKernel({ complex: made.complex, iommu: made.iommu, drivers: made.drivers, vectors: made.vectors, groups: [{ id: 7, members: [address] }] });
+    made.drivers.detach(address);
     const container = kernel.openContainer(makeProcess().process);
     const group = kernel.openGroup(7);
     group.setContainer(container);

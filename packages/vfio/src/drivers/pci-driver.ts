@@ -23,6 +23,12 @@ export interface PciIdentity {
   readonly bridge: boolean;
 }
 
+/** Why a driver does not take a function. */
+export interface ProbeFailure {
+  readonly code: VfioErrorCode;
+  readonly text: string;
+}
+
 /** A kernel driver for PCI functions. */
 export interface PciDriver {
   readonly name: string;
@@ -32,7 +38,7 @@ export interface PciDriver {
   /** Offers its functions through VFIO. */
   readonly vfio?: boolean;
   /** Takes a function; undefined when it did, else the error. */
-  probe?(of: PciIdentity): { readonly code: VfioErrorCode; readonly text: string } | undefined;
+  probe?(of: PciIdentity): ProbeFailure | undefined;
   /** Lets a function go. */
   remove?(address: FunctionAddress): void;
 }

@@ -1,7 +1,7 @@
 import { compareAddresses, formatAddress, type FunctionAddress } from "@iommu-lab/pci-bus";
 import { describeFunctions, type RootComplex } from "@iommu-lab/pci-bus/model";
 import { VfioError } from "../vfio-error.ts";
-import { matchesId, type PciDeviceId, type PciDriver, type PciIdentity } from "./pci-driver.ts";
+import { matchesId, type PciDeviceId, type PciDriver, type PciIdentity, type ProbeFailure } from "./pci-driver.ts";
 
 interface Registered {
   readonly driver: PciDriver;
@@ -58,6 +58,9 @@ export class PciDrivers {
   readonly #drivers = new Map<string, Registered>();
   /** A reason why a driver may not have a function now: its group belongs to a user. Set by `VfioKernel`. */
   guard: ((address: FunctionAddress, driver: PciDriver) => string | undefined) | undefined;
+
+  /** Why VFIO cannot offer a function, beside what its driver says. Set by `VfioKernel`. */
+  vfioRefusal: ((address: FunctionAddress) => ProbeFailure | undefined) | undefined;
 
   constructor(functions: readonly PciIdentity[]) {
     for (const each of functions) this.add(each);
@@ -223,7 +226,7 @@ export class PciDrivers {
 
   #take(driver: PciDriver, bound: Bound): void {
     const { address } = bound.identity;
-    const failure = driver.probe?.(bound.identity);
+    const failure = driver.probe?.(bound.identity) ?? (driver.vfio ? this.vfioRefusal?.(address) : undefined);
     if (failure) throw new VfioError(failure.code, `Driver ${driver.name} does not take ${formatAddress(address)}: ${failure.text}.`);
     bound.driver = driver;
   }

@@ -39,8 +39,9 @@ describe("VFIO_DEVICE_BIND_IOMMUFD", () => {
     machine.drivers.unbind("snd_hda_intel", machine.address(machine.sound));
     return machine;
   };
-  test("a function without a group is ENODEV, also where interrupts are unsafe", () => {
-    expect(bind(makeMachine({ groups: [], remapping: false }))).toBe("ENODEV");
+  test("a function that VFIO does not have is ENODEV, also where interrupts are unsafe", () => {
+    const machine = makeMachine({ groups: [], remapping: false });
+    expect(codeOf(() => machine.kernel.openIommufd(makeProcess().process).bind(machine.address(machine.graphics)))).toBe("ENODEV");
   });
   test("unsafe interrupts come before the group, which stays without an owner", () => {
     const machine = kept(makeMachine({ remapping: false, reservedRegions: DIRECT }));

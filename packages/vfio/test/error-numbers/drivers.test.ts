@@ -1,6 +1,7 @@
+import { singleRootIov } from "@iommu-lab/pci-bus/capabilities";
 import { describe, expect, test } from "vitest";
 import { PciDrivers, VFIO_PCI, type PciDeviceId, type PciDriver, type PciIdentity } from "../../src/index.ts";
-import { codeOf, E1000E } from "../machine.ts";
+import { codeOf, E1000E, makeMachine, nicDescription } from "../machine.ts";
 
 const at = (device: number): PciIdentity["address"] => ({ domain: 0, requester: device << 3 });
 const NIC: PciIdentity = { address: at(0), vendor: 0x8086, device: 0x10d3, subsystemVendor: 0x8086, subsystemDevice: 0xa01f, classCode: 0x02_0000, bridge: false };
@@ -90,6 +91,30 @@ describe("drivers_probe and driver_override", () => {
     owned(drivers);
     expect([codeOf(() => { drivers.driversProbe(at(0)); }), codeOf(() => { drivers.bind("e1000e", at(0)); }), drivers.driverOf(at(0))]).toEqual(["EINVAL", "EBUSY", undefined]);
     expect([codeOf(() => { drivers.driversProbe(at(1)); }), codeOf(() => { drivers.driversProbe(at(2)); })]).toEqual([undefined, undefined]);
+  });
+});
+
+// Linux drivers/vfio/pci/vfio_pci_core.c: vfio_pci_core_register_device; drivers/vfio/group.c: vfio_group_find_or_alloc.
+describe("what vfio-pci takes", () => {
+  const bind = (machine: ReturnType<typeof makeMachine>, address: PciIdentity["address"]): string | undefined => codeOf(() => { machine.drivers.detach(address); });
+  test("no bridge, whether it has a group or not", () => {
+    const machine = makeMachine({ groups: [] });
+    expect(bind(machine, { domain: 0, requester: 8 })).toBe("EINVAL");
+  });
+  test("nothing whose virtual functions are switched on, whether it has a group or not", () => {
+    const nic = nicDescription({}, [singleRootIov({ totalVfs: 2, firstVfOffset: 1, vfStride: 1, vfDevice: 0x10ca, vfBars: [{ index: 0, kind: "memory64", size: 0x4000 }] })]);
+    const machine = makeMachine({ nic, groups: [] });
+    const address = machine.address(machine.nic);
+    const at = machine.nic.config.extendedCapability(0x10);
+    machine.complex.configWrite(address, at + 0x10, 2, 2);
+    machine.complex.configWrite(address, at + 8, 2, 9);
+    expect(bind(machine, address)).toBe("EBUSY");
+    machine.complex.configWrite(address, at + 8, 2, 0);
+    expect([bind(machine, address), machine.drivers.driverOf(address)?.name]).toEqual(["EINVAL", "e1000e"]);
+  });
+  test("what has a group", () => {
+    const machine = makeMachine();
+    expect(bind(machine, machine.address(machine.nic))).toBeUndefined();
   });
 });
 

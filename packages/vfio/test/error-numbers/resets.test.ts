@@ -13,9 +13,10 @@ const openDisplay = (machine: TestMachine, sound = "vfio-pci") => {
   return { group, device: group.getDevice(machine.name(machine.graphics)) };
 };
 
-/** The display and its sound, opened by their own files. */
-const openFiles = (machine: TestMachine) => {
-  for (const each of [machine.graphics, machine.sound]) machine.drivers.detach(machine.address(each));
+/** The display, opened by its own file, and its sound, which is bound to a driver. */
+const openFiles = (machine: TestMachine, sound = "vfio-pci") => {
+  machine.drivers.detach(machine.address(machine.graphics));
+  machine.drivers.detach(machine.address(machine.sound), sound);
   const iommufd = machine.kernel.openIommufd(makeProcess().process);
   const file = machine.kernel.openDeviceFile(machine.address(machine.graphics));
   file.bind(iommufd);
@@ -46,12 +47,12 @@ describe("VFIO_DEVICE_GET_PCI_HOT_RESET_INFO", () => {
     ["too little room", () => makeMachine(), 1, "ENOSPC"],
     ["room for all", () => makeMachine(), 2, undefined],
   ])("with %s", (_what, make, room, code) => {
-    const { device } = openDisplay(make());
+    const { device } = openDisplay(make(), "pci-stub");
     expect(codeOf(() => device.hotResetInfo(room))).toBe(code);
   });
   test("opened by its own file, a device's siblings need no group", () => {
     const machine = soundWithoutGroup();
-    expect(openFiles(machine).file.device.hotResetInfo().map(({ group }) => group)).toEqual([machine.idOf(machine.graphics), undefined]);
+    expect(openFiles(machine, "pci-stub").file.device.hotResetInfo().map(({ group }) => group)).toEqual([machine.idOf(machine.graphics), undefined]);
   });
 });
 
