@@ -41,6 +41,15 @@ describe.skipIf(!hasBrowser)(`the page for everybody${hasBrowser ? "" : ` (skipp
     await page.close();
   }, 60_000);
 
+  test.each([[360, 740], [768, 1024], [1440, 900]])("in a window of %i by %i pixels the header leaves the view its place, and the link to it is seen", async (width, height) => {
+    const { page } = await openPage(served, "#/inspector", { width, height });
+    const header = await page.locator("header").first().boundingBox();
+    expect(header?.height).toBeLessThan(height / 4);
+    const here = await page.locator("nav [aria-current]").boundingBox();
+    expect(here && here.x >= 0 && here.x + here.width <= width).toBe(true);
+    await page.close();
+  });
+
   test("by keyboard alone: past the navigation, to each view by its letter, and into every control", async () => {
     const { page } = await openPage(served);
     await page.keyboard.press("Tab");

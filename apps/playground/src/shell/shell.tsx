@@ -70,6 +70,12 @@ export const Shell = ({ store, runs }: { readonly store: Store; readonly runs: R
   // What the packages say is needed at once where a view shows it; elsewhere after what is.
   useEffect(() => { if (entry?.phrases === true || loaded) void openPhrases(language); }, [entry, loaded, language]);
   useEffect(() => { document.documentElement.lang = language; document.title = `${viewName(id)} · ${say("title")}`; });
+  // On a phone the links are a strip: the one to where one is must be seen.
+  useEffect(() => {
+    const here = document.querySelector<HTMLElement>("nav [aria-current]");
+    const strip = here?.parentElement;
+    if (here && strip) strip.scrollLeft = here.offsetLeft - strip.offsetLeft - (strip.clientWidth - here.offsetWidth) / 2;
+  }, [id, language]);
   useEffect(() => listenForKeys(document, (wish: KeyWish) => {
     if (wish.kind === "close") open.value = undefined;
     else if (open.value !== undefined) return;

@@ -29,7 +29,7 @@ const Drawing = ({ lanes, from, to, title, selected, onSelect }: { readonly lane
     return <rect key={key} class={`vga-bar ${state}${span.locks === "none" ? "" : " locked"}`} x={left} y={y} width={width} height={BAR} />;
   };
   return (
-    <svg class="drawing vga" role="img" viewBox={`0 0 ${WIDTH} ${rows.length * LANE + 4}`} aria-label={title}>
+    <div class="scroll" role="group" aria-label={title} tabIndex={0}><svg class="drawing vga" role="img" viewBox={`0 0 ${WIDTH} ${rows.length * LANE + 4}`} aria-label={title}>
       <title>{title}</title>
       {rows.map((at, row) => {
         const y = row * LANE + 4;
@@ -41,7 +41,7 @@ const Drawing = ({ lanes, from, to, title, selected, onSelect }: { readonly lane
           </g>
         );
       })}
-    </svg>
+    </svg></div>
   );
 };
 
