@@ -22,7 +22,6 @@ const { PDE_RESERVED, PTE_RESERVED, RIGHTS_SHIFT } = HOST_HIGH;
 const READ_WRITE = 3;
 /** Next Level of a page whose size is in its address. */
 const SIZED = 7;
-const LAST_INT32 = 0x7fff_ffff;
 /** No leaf is at level 6. */
 const LEAF_LEVELS = 5;
 
@@ -97,20 +96,25 @@ export class HostWalker {
     const memory = this.#memory;
     const structures = this.#structures;
     const space = stage.hostSpace;
-    let table = stage.hostTable;
+    // An int32 all the way: where it might be a double, every level would be slower.
+    let table = stage.hostTable | 0;
+    let plain = explain === undefined && table === stage.hostTable;
     let level = levels;
     let rights = READ_WRITE;
     const known = space === 0 ? 0 : structures.find(space, low, high, levels);
     if (known !== 0) {
       level = known;
-      table = numberOf(structures.tableLow, structures.tableHigh);
+      table = structures.tableLow;
+      plain = explain === undefined && structures.tableHigh === 0 && table >= 0;
       rights = structures.rights;
       // Of a cached directory entry the rights are judged as if it were read.
       if ((access & ~rights) !== 0) return Permission;
     }
     // As far as there is nothing to say, nothing to write and nothing that is no int32.
     const needed = stage.hostAccessed ? PRESENT | ACCESSED : PRESENT;
-    while (explain === undefined && table <= LAST_INT32) {
+    const from = level;
+    this.#table = plain ? 0 : known === 0 ? stage.hostTable : numberOf(table, structures.tableHigh);
+    while (plain) {
       const words = memory.wordsOf(table);
       if (words === undefined) break;
       const at = memory.wordOf(table) + 2 * indexAt(low, high, level);
@@ -129,17 +133,19 @@ export class HostWalker {
         this.rights = allowed;
         this.leaf = second;
         this.clean = clean;
-        this.reads++;
+        this.reads += from - level + 1;
         return None;
       }
       if (next !== level - 1 || (second & this.#plainDirectoryReserved) !== 0) break;
-      this.reads++;
       rights = allowed;
       table = lowPageIn(first, second);
       level = next;
       if (space !== 0 && next <= structures.keptLevels) structures.insert(space, low, high, next, table, allowed);
     }
-    this.#table = table;
+    if (plain) {
+      this.#table = table;
+      this.reads += from - level;
+    }
     return this.#walkOn(stage, low, high, access, write, level, rights, explain);
   }
 

@@ -28,8 +28,8 @@ export interface PagingStructureCache {
 }
 
 const SLOTS = 64;
-/** Tables that the small cache remembers: of levels 1 and 2. Those above serve so much that they are few to read. */
-const KEPT_LEVELS = 2;
+/** The small cache remembers tables of level 1 alone: looking for one more level costs more than the entry that it saves. */
+const LEVEL = 1;
 /** Tables that entries lead to: of levels 1 to 5. */
 const LEVELS = 5;
 /** Words of a slot: address space, tag low and high, table low and high, rights. */
@@ -40,59 +40,55 @@ const TABLE = 3;
 const TABLE_HIGH = 4;
 const RIGHTS = 5;
 
-/** 64 entries for each of two levels, direct mapped. */
+/** 64 tables of level 1, direct mapped. */
 export class SmallPagingStructureCache implements PagingStructureCache {
-  readonly keptLevels = KEPT_LEVELS;
+  readonly keptLevels = LEVEL;
   tableLow = 0;
   tableHigh = 0;
   rights = 0;
-  readonly #slots = new Int32Array(SLOTS * KEPT_LEVELS * SLOT_WORDS);
+  readonly #slots = new Int32Array(SLOTS * SLOT_WORDS);
 
   find(space: number, low: number, high: number, levels: number): number {
     if (space === 0) return 0;
     const slots = this.#slots;
-    for (let level = 1; level <= KEPT_LEVELS && level < levels; level++) {
-      const tag = tagOf(low, high, level);
-      const at = slotOf(space, tag, level);
-      if (slots[at] !== space || slots[at + TAG_LOW] !== tag || slots[at + TAG_HIGH] !== high >>> (9 * level)) continue;
-      this.tableLow = slots[at + TABLE] as number; // the slot is masked
-      this.tableHigh = slots[at + TABLE_HIGH] as number;
-      this.rights = slots[at + RIGHTS] as number;
-      return level;
-    }
-    return 0;
+    const tag = tagOf(low, high);
+    const at = slotOf(space, tag);
+    // A table that begins at level 1 has no directory: what another one left under its number is not for it.
+    if (slots[at] !== space || slots[at + TAG_LOW] !== tag || slots[at + TAG_HIGH] !== high >>> 9 || levels === LEVEL) return 0;
+    this.tableLow = slots[at + TABLE] as number; // the slot is masked
+    this.tableHigh = slots[at + TABLE_HIGH] as number;
+    this.rights = slots[at + RIGHTS] as number;
+    return LEVEL;
   }
 
-  insert(space: number, low: number, high: number, level: number, table: number, rights: number): void {
+  insert(space: number, low: number, high: number, _level: number, table: number, rights: number): void {
     const slots = this.#slots;
-    const tag = tagOf(low, high, level);
-    const at = slotOf(space, tag, level);
+    const tag = tagOf(low, high);
+    const at = slotOf(space, tag);
     slots[at] = space;
     slots[at + TAG_LOW] = tag;
-    slots[at + TAG_HIGH] = high >>> (9 * level);
+    slots[at + TAG_HIGH] = high >>> 9;
     slots[at + TABLE] = table;
     slots[at + TABLE_HIGH] = highOf(table);
     slots[at + RIGHTS] = rights;
   }
 
   invalidatePages(space: number, low: number, high: number, mask: number): void {
-    if (mask >= 9) this.#forget(space);
-    else for (let level = 1; level <= KEPT_LEVELS; level++) this.#drop(space, low, high, level);
-  }
-
-  #drop(space: number, low: number, high: number, level: number): void {
+    if (mask >= 9) {
+      this.#forget(space);
+      return;
+    }
     const slots = this.#slots;
-    const tag = tagOf(low, high, level);
-    const at = slotOf(space, tag, level);
-    if (slots[at] === space && slots[at + TAG_LOW] === tag && slots[at + TAG_HIGH] === high >>> (9 * level)) slots[at] = 0;
+    const tag = tagOf(low, high);
+    const at = slotOf(space, tag);
+    if (slots[at] === space && slots[at + TAG_LOW] === tag && slots[at + TAG_HIGH] === high >>> 9) slots[at] = 0;
   }
 
   *entries(): Generator<SpacedTable> {
     const slots = this.#slots;
     for (let at = 0; at < slots.length; at += SLOT_WORDS) {
       const space = slots[at] as number; // a slot begins at each
-      const level = 1 + Math.floor(at / (SLOTS * SLOT_WORDS));
-      if (space !== 0) yield { space, level, page: pageNumber(slots[at + TAG_LOW] as number, slots[at + TAG_HIGH] as number) * 2 ** (9 * level), table: pageNumber(slots[at + TABLE] as number, slots[at + TABLE_HIGH] as number) };
+      if (space !== 0) yield { space, level: LEVEL, page: pageNumber(slots[at + TAG_LOW] as number, slots[at + TAG_HIGH] as number) * 512, table: pageNumber(slots[at + TABLE] as number, slots[at + TABLE_HIGH] as number) };
     }
   }
 
@@ -103,9 +99,9 @@ export class SmallPagingStructureCache implements PagingStructureCache {
   }
 }
 
-/** A page number's bits above those that a table of `level`, 1 or 2, translates: bits 31:0 of them. */
-const tagOf = (low: number, high: number, level: number): number => (low >>> (9 * level)) | (high << (32 - 9 * level));
-const slotOf = (space: number, tag: number, level: number): number => ((level - 1) * SLOTS + ((tag + Math.imul(space, 0x9e37_79b1)) & (SLOTS - 1))) * SLOT_WORDS;
+/** A page number's bits above those that a table of level 1 translates: bits 31:0 of them. */
+const tagOf = (low: number, high: number): number => (low >>> 9) | (high << 23);
+const slotOf = (space: number, tag: number): number => ((tag + Math.imul(space, 0x9e37_79b1)) & (SLOTS - 1)) * SLOT_WORDS;
 
 /** Keeps every directory entry until it is invalidated. */
 export class UnboundedPagingStructureCache implements PagingStructureCache {

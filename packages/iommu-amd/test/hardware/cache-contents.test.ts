@@ -18,7 +18,7 @@ describe("what is in the caches, for people", () => {
       { domain: DOMAIN, pasid: -1, page: PAGE, hostPage: HOST, pageShift: 12, rights: 3 },
       { domain: DOMAIN, pasid: -1, page: 0x4_0000, hostPage: 0x8_0000, pageShift: 21, rights: 1 },
     ]);
-    for (const level of [1, 2]) expect(tables).toContainEqual({ domain: DOMAIN, pasid: -1, level, page: PAGE - (PAGE % 512 ** level), table: expect.any(Number) as number });
+    for (const level of caches === "realistic" ? [1] : [1, 2]) expect(tables).toContainEqual({ domain: DOMAIN, pasid: -1, level, page: PAGE - (PAGE % 512 ** level), table: expect.any(Number) as number });
     rig.invalidatePages({ Address: PAGE });
     expect(rig.iommu.cacheContents.translations.map(({ page }) => page)).toEqual([0x4_0000]);
     rig.invalidatePages({ ...ALL_PAGES });
