@@ -47,6 +47,16 @@ export const eventSentence = (event: RunEvent, language: Language): string => {
   }
 };
 
+/** Fields of events that are sentences. */
+const SENTENCES: readonly string[] = ["text", "what", "decision", "rule"];
+
+/** A field of an event, as it is shown: sentences in the language, all else as the run's file has it. */
+export const eventField = (event: RunEvent, key: string, value: unknown, language: Language): string => {
+  if (typeof value !== "string") return JSON.stringify(value);
+  if (!SENTENCES.includes(key)) return value;
+  return (event.kind === "say" ? storyIn(value, language) : undefined) ?? tell(value, language);
+};
+
 /** Functions and addresses that an event is about: what the selection lights up. */
 export const eventSubjects = (event: RunEvent): { readonly devices: readonly string[]; readonly addresses: readonly string[] } => {
   switch (event.kind) {

@@ -1,5 +1,5 @@
 import type { VNode } from "preact";
-import { eventSentence, eventSubjects } from "../run/event-words.ts";
+import { eventField, eventSentence, eventSubjects } from "../run/event-words.ts";
 import type { PlayedRun } from "../run/play.ts";
 import type { Store } from "../state/store.ts";
 import { stepOf } from "../run/steps.ts";
@@ -33,7 +33,7 @@ export const SelectionPanel = ({ store, run }: { readonly store: Store; readonly
       {event && (
         <section>
           <h2>{say("event")}</h2>
-          <dl>{Object.entries(event).filter(([key]) => key !== "description").map(([key, value]) => [<dt key={key}>{key}</dt>, <dd key={`${key}=`}><code>{typeof value === "string" ? value : JSON.stringify(value)}</code></dd>])}</dl>
+          <dl>{Object.entries(event).filter(([key]) => key !== "description").map(([key, value]) => [<dt key={key}>{key}</dt>, <dd key={`${key}=`}><code>{eventField(event, key, value, language)}</code></dd>])}</dl>
         </section>
       )}
       {related.length > 0 && run && (

@@ -29,15 +29,27 @@ const SHOWN_VIEWS = VIEWS.filter((id) => REGISTRY[id]);
 /** A view that is not there is the first. */
 const shownView = (id: ViewId): ViewId => (REGISTRY[id] ? id : FIRST.view);
 
-/** The view's code, once it is loaded. */
-const useView = (id: ViewId): Signal<{ readonly id: ViewId; readonly view: View<object> } | undefined> => {
-  const loaded = useSignal<{ readonly id: ViewId; readonly view: View<object> } | undefined>(undefined);
+interface LoadedView {
+  readonly id: ViewId;
+  readonly view: View<object>;
+}
+
+/** The view's code, as far as it is there. */
+const useView = (id: ViewId, first: LoadedView | undefined): Signal<LoadedView | undefined> => {
+  const loaded = useSignal<LoadedView | undefined>(first);
   useEffect(() => {
     let wanted = true;
-    void REGISTRY[id]?.load().then(({ VIEW }) => { if (wanted) loaded.value = { id, view: VIEW }; });
+    if (loaded.peek()?.id !== id) void loadView(id).then((view) => { if (wanted) loaded.value = view; });
     return () => { wanted = false; };
   }, [id]);
   return loaded;
+};
+
+/** Loads what a view's place shows. */
+export const loadView = async (wanted: ViewId): Promise<LoadedView | undefined> => {
+  const id = shownView(wanted);
+  const module = await REGISTRY[id]?.load();
+  return module && { id, view: module.VIEW };
 };
 
 /**
@@ -51,15 +63,15 @@ const addressed = (state: () => AppState): { readonly onMouseEnter: LinkHandler;
 
 const runOf = (current: CurrentRun): ViewProps<object>["run"] => (current.kind === "played" ? current.run : undefined);
 
-/** The page: navigation, the view, what is selected, and the timeline. */
-export const Shell = ({ store, runs }: { readonly store: Store; readonly runs: Runs }): VNode => {
+/** The page: navigation, the view, what is selected, and the timeline. @param first the first view, where it is there: drawing the page without it, and again with it, takes longer */
+export const Shell = ({ store, runs, first }: { readonly store: Store; readonly runs: Runs; readonly first: LoadedView | undefined }): VNode => {
   const state = store.state.value;
   const language = store.language.value;
   const say = shellWords(language);
   const viewName = viewWords(language);
   const id = shownView(state.view);
   const entry = REGISTRY[id];
-  const loaded = useView(id).value;
+  const loaded = useView(id, first).value;
   const open = useSignal<Open>(undefined);
   const playing = useSignal(false);
   const main = useRef<HTMLElement>(null);

@@ -23,7 +23,7 @@ export const interruptWords = words({
   toRemappable: ["Remappable format", "Formato remapeable", "可重映射格式"],
   restore: ["Undo all edits", "Deshacer los cambios", "撤销全部修改"],
   delivered: ["✓ {count} delivered: vector {vector} to APIC {destination}.", "✓ {count} entregadas: vector {vector} al APIC {destination}.", "✓ 交付 {count} 次：向量 {vector} 到 APIC {destination}。"],
-  posted_: ["✓ {count} posted, {sent} notifications; vectors waiting: {vectors}.", "✓ {count} publicadas, {sent} avisos; vectores en espera: {vectors}.", "✓ 投递 {count} 次，通知 {sent} 次；等待的向量：{vectors}。"],
+  posted_: ["✓ Posted: {count}; notifications: {sent}; vectors waiting: {vectors}.", "✓ Publicadas: {count}; avisos: {sent}; vectores en espera: {vectors}.", "✓ 投递 {count} 次，通知 {sent} 次；等待的向量：{vectors}。"],
   blocked: ["✗ Blocked: {reason}.", "✗ Bloqueada: {reason}.", "✗ 被阻止：{reason}。"],
   exits: ["Exits and wake-ups for {count} messages", "Salidas y despertares para {count} mensajes", "{count} 条消息引起的退出与唤醒"],
   with: ["with posting", "con publicación", "启用投递"],
