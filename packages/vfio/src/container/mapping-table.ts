@@ -48,6 +48,14 @@ export class MappingTable {
     return found && found.first <= last ? found : undefined;
   }
 
+  /** All ranges that have pages of `first` to `last`. */
+  within(first: number, last: number): DmaMapping[] {
+    const from = this.#position(first);
+    let to = from;
+    while (to < this.#sorted.length && (this.#sorted[to] as DmaMapping).first <= last) to++;
+    return this.#sorted.slice(from, to);
+  }
+
   insert(mapping: DmaMapping): void {
     this.#sorted.splice(this.#position(mapping.first), 0, mapping);
   }

@@ -226,8 +226,8 @@ export class Type1Iommu {
 
   /** What an unmap of the range concerns: with version 1, nothing once the range begins within a mapping. */
   #hit({ first, last }: PageRange): DmaMapping[] {
-    const hit = [...this.#mappings].filter((each) => each.first <= last && each.first + each.pages - 1 >= first);
-    return this.version === 1 && hit.some((each) => each.first < first) ? [] : hit;
+    const hit = this.#mappings.within(first, last);
+    return this.version === 1 && hit[0] && hit[0].first < first ? [] : hit;
   }
 
   #unmapSpan(iova: bigint, size: bigint, all: boolean): PageRange {
