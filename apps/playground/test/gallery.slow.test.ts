@@ -38,6 +38,8 @@ describe.skipIf(!hasBrowser)(`permalinks in Chromium${hasBrowser ? "" : ` (skipp
     expect(await page.locator("main").innerText()).not.toMatch(/\{[a-z]\w*\}/);
     expect(await page.locator("html").getAttribute("lang")).toBe(language);
     expect(await violations(page)).toEqual([]);
+    await page.setViewportSize({ width: 360, height: 740 });
+    expect(await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)).toBeLessThanOrEqual(0);
     expect(problems).toEqual([]);
     await page.close();
   });
