@@ -21,8 +21,7 @@ export const bitmapBytes = (pages: number): number => Math.ceil(pages / 64) * 8;
  */
 export const dirtyBitmap = (mappings: MappingTable, first: number, last: number, scoped: boolean): Uint8Array => {
   const result = new Uint8Array(bitmapBytes(last - first + 1));
-  for (const mapping of mappings) {
-    if (mapping.first > last || mapping.first + mapping.pages - 1 < first) continue;
+  for (const mapping of mappings.within(first, last)) {
     for (let index = 0; index < mapping.pages; index++) {
       const at = mapping.first + index - first;
       const dirty = !scoped || ((mapping.dirty?.[index >> 3] ?? 0) >> (index & 7)) & 1;
