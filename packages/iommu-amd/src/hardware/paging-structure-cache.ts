@@ -48,13 +48,13 @@ export class SmallPagingStructureCache implements PagingStructureCache {
   rights = 0;
   readonly #slots = new Int32Array(SLOTS * SLOT_WORDS);
 
-  find(space: number, low: number, high: number, levels: number): number {
+  find(space: number, low: number, high: number): number {
     if (space === 0) return 0;
     const slots = this.#slots;
     const tag = tagOf(low, high);
     const at = slotOf(space, tag);
-    // A table that begins at level 1 has no directory: what another one left under its number is not for it.
-    if (slots[at] !== space || slots[at + TAG_LOW] !== tag || slots[at + TAG_HIGH] !== high >>> 9 || levels === LEVEL) return 0;
+    // A table that begins at level 1 leaves nothing here, and no other table has its number.
+    if (slots[at] !== space || slots[at + TAG_LOW] !== tag || slots[at + TAG_HIGH] !== high >>> 9) return 0;
     this.tableLow = slots[at + TABLE] as number; // the slot is masked
     this.tableHigh = slots[at + TABLE_HIGH] as number;
     this.rights = slots[at + RIGHTS] as number;
