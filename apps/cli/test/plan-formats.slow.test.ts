@@ -4,34 +4,19 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { readSysfs } from "@iommu-lab/host";
-import { bundledHosts } from "@iommu-lab/host/bundled";
-import { GUEST_IOMMUS, GUESTS, makePlan, type PlanRequest } from "@iommu-lab/host/plan";
+import { GUEST_IOMMUS, GUESTS } from "@iommu-lab/host/plan";
 import ts from "typescript";
 import { afterAll, describe, expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
+import { everything, fileOf, hosts, plansOf, type Wanted } from "./plan-cases.ts";
 
 const hasNix = spawnSync("nix-instantiate", ["--version"]).status === 0;
 if (!hasNix && process.env.IOMMU_LAB_REQUIRE_TOOLS) throw new Error("nix-instantiate is not installed.");
 
-const ASSUME = new Set(["iommu", "groups", "drivers", "interrupt-remapping", "reserved-memory", "unused"] as const);
-
-/** The texts of one file, by the end of its path, in the plans of everything that the bundled hosts can give away, and of each function alone; each text once. */
-const textsOf = (path: string, more: readonly Omit<PlanRequest, "devices">[]): readonly string[] => {
-  const texts = new Set<string>();
-  for (const { tree } of bundledHosts) {
-    const snapshot = readSysfs(tree());
-    for (const each of more) {
-      const planOf = (devices: PlanRequest["devices"]): ReturnType<typeof makePlan> => makePlan(snapshot, { devices, assume: ASSUME, ...each });
-      const able = snapshot.functions.map(({ address }) => address).filter((address) => planOf([address]).kind === "plan");
-      for (const devices of [able, ...able.map((address) => [address])]) {
-        const plan = devices.length > 0 ? planOf(devices) : undefined;
-        const file = plan?.kind === "plan" ? plan.files.find((each_) => each_.path.endsWith(path)) : undefined;
-        if (file) texts.add(file.text);
-      }
-    }
-  }
-  return [...texts];
+/** The texts of one file in the plans of everything that the bundled hosts can give away, and of each function alone; each text once. */
+const textsOf = (path: string, requests: readonly Wanted[]): readonly string[] => {
+  const cases = requests.flatMap((wanted) => [...everything(wanted), ...hosts.flatMap((host) => plansOf(host, wanted))]);
+  return [...new Set(cases.map((each) => fileOf(each, path).text))];
 };
 
 describe("KubeVirt's manifests", () => {

@@ -3,10 +3,9 @@ import { spawnSync, type SpawnSyncReturns } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { bundledHosts } from "@iommu-lab/host/bundled";
-import { readSysfs, type HostSnapshot } from "@iommu-lab/host";
-import { DISTROS, GUEST_IOMMUS, GUESTS, makePlan, parseLibvirtVersion, TARGETS, type PlanFile, type PlanRequest, type PlanResult } from "@iommu-lab/host/plan";
+import { DISTROS, GUEST_IOMMUS, GUESTS, parseLibvirtVersion, TARGETS } from "@iommu-lab/host/plan";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { everything, fileOf, hosts, plansOf } from "./plan-cases.ts";
 
 const has = (tool: string): boolean => spawnSync("sh", ["-c", `command -v ${tool}`]).status === 0;
 const TOOLS = ["virt-xml-validate", "xmllint", "virsh", "qemu-system-x86_64", "shellcheck", "modprobe", "systemd-analyze"] as const;
@@ -22,29 +21,6 @@ const put = (name: string, text: string): string => {
   return path;
 };
 
-const hosts = bundledHosts.map(({ name, tree }) => ({ name, snapshot: readSysfs(tree()) }));
-const ASSUME = new Set(["iommu", "groups", "drivers", "interrupt-remapping", "reserved-memory", "unused"] as const);
-
-interface Case {
-  readonly what: string;
-  readonly plan: PlanResult;
-}
-
-/** A plan for every function that can have one. */
-const plansOf = ({ name, snapshot }: { readonly name: string; readonly snapshot: HostSnapshot }, more: Omit<PlanRequest, "devices">): Case[] =>
-  snapshot.functions.flatMap(({ address }) => {
-    const plan = makePlan(snapshot, { devices: [address], assume: ASSUME, ...more });
-    return plan.kind === "plan" ? [{ what: `${name} ${address.requester.toString(16)} ${JSON.stringify({ ...more, assume: undefined })}`, plan }] : [];
-  });
-
-/** Functions of several groups in one guest. */
-const everything = (more: Omit<PlanRequest, "devices">): Case[] =>
-  hosts.flatMap(({ name, snapshot }) => {
-    const devices = snapshot.functions.filter(({ address }) => makePlan(snapshot, { devices: [address], assume: ASSUME, ...more }).kind === "plan").map(({ address }) => address);
-    const plan = devices.length > 0 ? makePlan(snapshot, { devices, assume: ASSUME, ...more }) : undefined;
-    return plan?.kind === "plan" ? [{ what: `${name} all ${JSON.stringify(more)}`, plan }] : [];
-  });
-
 const domains = GUESTS.flatMap((guest) =>
   GUEST_IOMMUS.flatMap((guestIommu) =>
     [false, true].flatMap((hugepages) => {
@@ -53,11 +29,6 @@ const domains = GUESTS.flatMap((guest) =>
     }),
   ),
 );
-const fileOf = ({ plan }: Case, path: string): PlanFile => {
-  const file = plan.files.find((each) => each.path === path);
-  if (!file) throw new Error(`no ${path}`);
-  return file;
-};
 
 const kvm = existsSync("/dev/kvm");
 const hugetlbfs = run("grep", ["-q", "hugetlbfs", "/proc/mounts"]).status === 0;
