@@ -16,7 +16,8 @@ worker.addEventListener("activate", (event) => {
   event.waitUntil(caches.keys().then(async (names) => Promise.all(names.filter((name) => name !== CACHE).map(async (name) => caches.delete(name)))).then(async () => worker.clients.claim()));
 });
 
-const kept = async (request: Request): Promise<Response | undefined> => (await caches.open(CACHE)).match(request, { ignoreSearch: true, ignoreVary: true });
+/** Undefined also where the browser's storage fails: the network is still there. */
+const kept = async (request: Request): Promise<Response | undefined> => caches.open(CACHE).then(async (cache) => cache.match(request, { ignoreSearch: true, ignoreVary: true })).catch(() => undefined);
 
 worker.addEventListener("fetch", (event) => {
   const { request } = event;

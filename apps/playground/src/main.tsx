@@ -13,5 +13,5 @@ void loadView(store.state.value.view).catch(() => undefined).then((first) => {
   if (!app) return;
   app.replaceChildren();
   render(<Shell store={store} runs={runs} first={first} />, app);
+  workOffline();
 });
-workOffline();

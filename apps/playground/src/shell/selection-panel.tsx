@@ -1,4 +1,5 @@
 import type { VNode } from "preact";
+import { useMemo } from "preact/hooks";
 import { eventField, eventSentence, eventSubjects } from "../run/event-words.ts";
 import type { PlayedRun } from "../run/play.ts";
 import type { Store } from "../state/store.ts";
@@ -15,12 +16,12 @@ export const SelectionPanel = ({ store, run }: { readonly store: Store; readonly
   const { selection, step } = store.state.value;
   const chosen = Object.entries(selection) as [keyof typeof selection, string][];
   const event = run?.events[stepOf(step, run) - 1];
-  const related = run && (selection.device !== undefined || selection.address !== undefined)
-    ? run.events.flatMap((each, i) => {
-        const { devices, addresses } = eventSubjects(each);
-        return (selection.device !== undefined && devices.includes(selection.device)) || (selection.address !== undefined && addresses.includes(selection.address)) ? [i] : [];
-      })
-    : [];
+  const { device, address } = selection;
+  // Every event of the run is looked at: not at each step.
+  const related = useMemo(() => (run && (device !== undefined || address !== undefined) ? run.events.flatMap((each, i) => {
+    const { devices, addresses } = eventSubjects(each);
+    return (device !== undefined && devices.includes(device)) || (address !== undefined && addresses.includes(address)) ? [i] : [];
+  }) : []), [run, device, address]);
   return (
     <aside class="panel" aria-label={say("selection")}>
       {chosen.length > 0 && (

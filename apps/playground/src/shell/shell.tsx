@@ -81,7 +81,8 @@ export const Shell = ({ store, runs, first }: { readonly store: Store; readonly 
 
   // What the packages say is needed at once where a view shows it; elsewhere after what is.
   useEffect(() => { if (entry?.phrases === true || loaded) void openPhrases(language); }, [entry, loaded, language]);
-  useEffect(() => { document.documentElement.lang = language; document.title = `${viewName(id)} · ${say("title")}`; });
+  // Only when they change: a language set again has the browser style every element again.
+  useEffect(() => { document.documentElement.lang = language; document.title = `${viewName(id)} · ${say("title")}`; }, [id, language]);
   // On a phone the links are a strip: the one to where one is must be seen.
   useEffect(() => {
     const here = document.querySelector<HTMLElement>("nav [aria-current]");
@@ -117,13 +118,13 @@ export const Shell = ({ store, runs, first }: { readonly store: Store; readonly 
   const timeline = entry?.run && run && <Timeline store={store} run={run} playing={playing} />;
   if (state.embed) return <div class="shell embed">{view}{timeline}<p class="home"><a href={`${location.pathname}${formatAddress({ ...state, embed: false })}`} target="_blank" rel="noopener">{say("home")}</a></p></div>;
 
-  const destinations: Destination[] = [
+  const destinations = (): Destination[] => [
     ...SHOWN_VIEWS.map((each) => ({ id: each, label: viewName(each), kind: say("views"), go: () => { visit(each); } })),
     ...EXAMPLES.map((each) => ({ id: each.id, label: each.title[LANGUAGES.indexOf(language)] ?? each.id, kind: say("examples"), go: () => { store.change({ ...FIRST, ...each.state, language }, true); } })),
     ...Object.keys(SCENARIO_TITLES).map((name) => ({ id: name, label: scenarioTitle(name, language), kind: say("scenarios"), go: () => { store.change({ view: "story", run: { ...state.run, scenario: name, without: [] }, step: 0, selection: {} }, true); } })),
   ];
   return (
-    <div class={`shell${entry?.run ? "" : " no-run"}`}>
+    <div class="shell">
       <a class="skip" href="#view" onClick={(event) => { event.preventDefault(); main.current?.focus(); }}>{say("skip")}</a>
       <header>
         <p class="brand">{say("title")}</p>
@@ -145,7 +146,7 @@ export const Shell = ({ store, runs, first }: { readonly store: Store; readonly 
         <Take store={store} runs={runs} text={() => (props && loaded ? loaded.view.text(props) : "")} />
         <p>{say("privacy")}</p>
       </footer>
-      {open.value === "palette" && <Palette destinations={destinations} language={language} onClose={() => { open.value = undefined; }} />}
+      {open.value === "palette" && <Palette destinations={destinations()} language={language} onClose={() => { open.value = undefined; }} />}
       {open.value === "help" && <Help language={language} onClose={() => { open.value = undefined; }} />}
       {open.value === "gallery" && <Gallery language={language} onClose={() => { open.value = undefined; }} />}
     </div>

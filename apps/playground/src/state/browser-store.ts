@@ -1,7 +1,7 @@
 /** What is too large for an address stays in this browser, in its IndexedDB: the last so many of each kind. */
 const [DATABASE, STORE, KEPT] = ["iommu-lab", "files", 16];
 
-/** What is kept: "file" for what somebody gave the page, "state" for what it shows. Names of files begin with no kind, as they always have. */
+/** What is kept: "file" for what somebody gave the page, "state" for what it shows. A file's name alone is its key: files that a browser keeps already are found by it. */
 export type KeptKind = "file" | "state";
 
 const asked = async <T>(request: IDBRequest<T>): Promise<T> => new Promise((done, fail) => {
