@@ -17,10 +17,31 @@ export default defineConfig({
         test: {
           name: "node",
           include: ["{packages,apps}/*/test/**/*.test.ts", "test/**/*.test.ts"],
-          exclude: ["**/*.slow.test.ts", "**/heap.test.ts", "**/node_modules/**"],
+          exclude: ["**/*.slow.test.ts", "**/*.page.test.ts", "**/*.times.test.ts", "**/heap.test.ts", "**/node_modules/**"],
           isolate: false,
           setupFiles: ["./test/fuzz-budget.ts"],
           testTimeout: process.env.IOMMU_LAB_FULL ? 900_000 : 60_000,
+        },
+      },
+      {
+        // The built page in a browser: nothing of it runs in this process.
+        ...source,
+        test: {
+          name: "page",
+          include: ["apps/*/test/**/*.page.test.ts"],
+          isolate: false,
+          testTimeout: 60_000,
+        },
+      },
+      {
+        // Stated times, when everything else is through.
+        ...source,
+        test: {
+          name: "times",
+          include: ["apps/*/test/**/*.times.test.ts"],
+          sequence: { groupOrder: 1 },
+          maxWorkers: 1,
+          testTimeout: 60_000,
         },
       },
       {

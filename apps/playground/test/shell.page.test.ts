@@ -133,13 +133,14 @@ describe.skipIf(!hasBrowser)(`the built playground in Chromium${hasBrowser ? "" 
   test("the palette finds a scenario by typing; help and gallery open and close by keys", async () => {
     const { page } = await openPage(served);
     await page.keyboard.press("/");
+    await page.getByRole("combobox").waitFor();
     await page.keyboard.type("msi-forgery");
     await page.keyboard.press("Enter");
     await page.waitForSelector(`main[data-hash="${hashOf("msi-forgery")}"]`);
     await page.keyboard.press("?");
-    expect(await page.getByRole("dialog").count()).toBe(1);
+    await page.getByRole("dialog").waitFor();
     await page.keyboard.press("Escape");
-    expect(await page.getByRole("dialog").count()).toBe(0);
+    await page.getByRole("dialog").waitFor({ state: "detached" });
     await page.close();
   });
 
@@ -182,37 +183,5 @@ describe.skipIf(!hasBrowser)(`the built playground in Chromium${hasBrowser ? "" 
     const shipped = execFileSync(process.execPath, ["--conditions=@iommu-lab/source", fileURLToPath(new URL("../first-run/print-first-run.ts", import.meta.url))], { encoding: "utf8", maxBuffer: 2 ** 26 });
     const { decisions, ...run } = playRun(FIRST.run);
     expect(JSON.parse(shipped)).toEqual(JSON.parse(JSON.stringify({ ...run, decisions: [...decisions] })));
-  });
-
-  test("on a processor four times slower it answers within two seconds", async () => {
-    const page = await served.browser.newPage();
-    const session = await page.context().newCDPSession(page);
-    await session.send("Emulation.setCPUThrottlingRate", { rate: 4 });
-    await page.goto(served.url);
-    await shown(page);
-    const interactive = await page.evaluate(() => performance.now());
-    console.log(`It answers after ${Math.round(interactive)} ms on a processor four times slower (2000 are wanted; 6000 fail).`);
-    // A stated limit fails at three times: the machine may be busy with other things.
-    expect(interactive).toBeLessThan(3 * 2_000);
-    await page.close();
-  });
-
-  test("a step of a run of more than ten thousand events takes the page little time", async () => {
-    const { page } = await openPage(served, "#/run/strict-lazy-pt?step=9000");
-    const session = await page.context().newCDPSession(page);
-    // The processor's time of the page's thread: other programs do not count.
-    await session.send("Performance.enable", { timeDomain: "threadTicks" });
-    const spent = async (): Promise<number> => (await session.send("Performance.getMetrics")).metrics.find(({ name }) => name === "TaskDuration")?.value ?? 0;
-    const [steps, before] = [40, await spent()];
-    for (let i = 0; i < steps; i++) {
-      await page.evaluate(() => new Promise<void>((done) => {
-        document.querySelector<HTMLElement>(".transport button:nth-of-type(4)")?.click();
-        requestAnimationFrame(() => { requestAnimationFrame(() => { done(); }); });
-      }));
-    }
-    const each = (1_000 * ((await spent()) - before)) / steps;
-    console.log(`A step takes ${each.toFixed(1)} ms of the page's thread (16 are wanted; 48 fail).`);
-    expect(each).toBeLessThan(3 * 16);
-    await page.close();
   });
 });
