@@ -15,8 +15,6 @@ export const HOST_HIGH = {
   PDE_RESERVED: 0x1ff0_0000,
   PTE_RESERVED: 0x07f0_0000,
   RIGHTS_SHIFT: 29,
-  FORCE_COHERENT: 1 << 28,
-  UNTRANSLATED_ONLY: 1 << 27,
 } as const;
 const { PDE_RESERVED, PTE_RESERVED, RIGHTS_SHIFT } = HOST_HIGH;
 const READ_WRITE = 3;
@@ -139,8 +137,9 @@ export class HostWalker {
       if (next !== level - 1 || (second & this.#plainDirectoryReserved) !== 0) break;
       rights = allowed;
       table = lowPageIn(first, second);
-      level = next;
-      if (space !== 0 && next <= structures.keptLevels) structures.insert(space, low, high, next, table, allowed);
+      // The level that the entry names, known without waiting for the entry.
+      level--;
+      if (space !== 0 && level <= structures.keptLevels) structures.insert(space, low, high, level, table, allowed);
     }
     if (plain) {
       this.#table = table;
@@ -248,22 +247,11 @@ const sizeBits = (first: number, second: number): number => {
 /** Page number inside a page of 2^bits pages. */
 const inside = (low: number, high: number, bits: number): number => (bits < 32 ? low & (2 ** bits - 1) : (low >>> 0) + (high & (2 ** (bits - 32) - 1)) * 0x1_0000_0000);
 
-/** Index in the table of `level` for a page; level 6 has 7 bits. */
+/** Index in the table of `level` for a page; level 6 has 7 bits. By shifts: a case for each level becomes a jump that processors predict badly. */
 export const indexAt = (low: number, high: number, level: number): number => {
-  switch (level) {
-    case 1:
-      return low & 511;
-    case 2:
-      return (low >>> 9) & 511;
-    case 3:
-      return (low >>> 18) & 511;
-    case 4:
-      return ((low >>> 27) | (high << 5)) & 511;
-    case 5:
-      return (high >>> 4) & 511;
-    default:
-      return (high >>> 13) & 127;
-  }
+  if (level < 4) return (low >>> (9 * level - 9)) & 511;
+  if (level === 4) return ((low >>> 27) | (high << 5)) & 511;
+  return level === 5 ? (high >>> 4) & 511 : (high >>> 13) & 127;
 };
 
 /** What a page number has above the range of a table of so many levels: 0 or not. */

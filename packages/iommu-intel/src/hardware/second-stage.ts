@@ -225,20 +225,7 @@ export class SecondStageWalker {
 }
 
 /** Index in the table of `level` for a page. */
-export const indexAt = (low: number, high: number, level: number): number => {
-  switch (level) {
-    case 1:
-      return low & 511;
-    case 2:
-      return (low >>> 9) & 511;
-    case 3:
-      return (low >>> 18) & 511;
-    case 4:
-      return ((low >>> 27) | (high << 5)) & 511;
-    default:
-      return (high >>> 4) & 511;
-  }
-};
+export const indexAt = (low: number, high: number, level: number): number => (level < 4 ? (low >>> (9 * level - 9)) & 511 : level === 4 ? ((low >>> 27) | (high << 5)) & 511 : (high >>> 4) & 511);
 
 /** Bits 51:HAW of an entry, in its high word. */
 export const reservedAbove = (hostAddressWidth: number): number => {
