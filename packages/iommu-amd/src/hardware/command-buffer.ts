@@ -119,7 +119,7 @@ export class CommandBuffer {
 
   /** Does what is before a tail, until an error stops the buffer or a COMPLETION_WAIT waits. */
   #processTo(tail: number): void {
-    const { memory } = this.#ports;
+    const { memory, invalidation } = this.#ports;
     while (this.running && this.#head !== tail) {
       const next = (this.#head + COMMAND_BYTES) & this.#offsetMask;
       const page = this.#page + (this.#head >>> 12);
@@ -137,7 +137,12 @@ export class CommandBuffer {
         this.#stop(EventCode.IllegalCommand, 0);
         return;
       }
-      if (!this.#execute(w0, w1, w2, w3)) break;
+      // Most invalidate pages: the other ones are out of their way.
+      if (w1 >>> 28 === CommandCode.InvalidatePages) {
+        invalidation.pages(w1 & 0xffff, (w2 & GUEST) !== 0 ? w0 & 0xf_ffff : NO_PASID, (w2 >>> 12) | (w3 << 20), w3 >>> 12, (w2 & SIZED) === 0 ? 0 : orderOf(w2, w3), (w2 & DIRECTORIES) !== 0);
+        this.invalidations++;
+      } else if (!this.#executeOther(w1 >>> 28, w0, w1, w2, w3)) break;
+      this.commands++;
       this.#head = next;
     }
     this.#showHead();
@@ -158,18 +163,10 @@ export class CommandBuffer {
     return false;
   }
 
-  /** Does one command; false when the head must stay at it. Most invalidate pages: the other ones are out of their way. */
-  #execute(w0: number, w1: number, w2: number, w3: number): boolean {
-    if (w1 >>> 28 !== CommandCode.InvalidatePages) return this.#executeOther(w0, w1, w2, w3);
-    this.#ports.invalidation.pages(w1 & 0xffff, (w2 & GUEST) !== 0 ? w0 & 0xf_ffff : NO_PASID, (w2 >>> 12) | (w3 << 20), w3 >>> 12, orderOf(w2, w3), (w2 & DIRECTORIES) !== 0);
-    this.invalidations++;
-    this.commands++;
-    return true;
-  }
-
-  #executeOther(w0: number, w1: number, w2: number, w3: number): boolean {
+  /** Does another command; false when the head must stay at it. */
+  #executeOther(code: number, w0: number, w1: number, w2: number, w3: number): boolean {
     const { invalidation } = this.#ports;
-    switch (w1 >>> 28) {
+    switch (code) {
       case CommandCode.CompletionWait:
         if (this.#outstanding > 0) return false;
         if ((w0 & STORE) !== 0 && !this.#store(w0 & ~7, w1 & 0xf_ffff, w2, w3)) return this.#stop(EventCode.CommandHardwareError, TARGET_ABORT);
@@ -183,7 +180,7 @@ export class CommandBuffer {
         // PASID bits 15:8 and 7:0 stand where Linux writes them, 19:16 above them.
         this.#toDevice(w0 & 0xffff, (w2 & GUEST) !== 0 ? ((w0 >>> 16) & 0xff) * 0x100 + ((w1 >>> 16) & 0xff) + ((w1 >>> 24) & 15) * 0x1_0000 : NO_PASID, w2, w3);
         this.invalidations++;
-        return true;
+        break;
       case CommandCode.InvalidateInterruptTable:
         invalidation.interruptTable(w0);
         this.invalidations++;
@@ -198,7 +195,6 @@ export class CommandBuffer {
         invalidation.everything();
         this.invalidations++;
     }
-    this.commands++;
     return true;
   }
 
@@ -230,7 +226,6 @@ export class CommandBuffer {
     const invalidation: DeviceTlbInvalidation = { pasid, ...rangeOf(w2, w3), global: false };
     const timeout = TIMEOUTS[this.#ports.registers.get("CONTROL", "InvTimeOut")] as number;
     const generation = this.#generation;
-    this.commands++;
     this.#outstanding++;
     const complete = (outcome: "completed" | "timed-out"): void => {
       if (generation !== this.#generation) return;
@@ -283,9 +278,8 @@ export class CommandBuffer {
   }
 }
 
-/** log2 of the pages that a command's address names: with S, its lowest 0 from bit 12 up gives it, and past bit 51 it is everything. AMD-Vi §2.4.3. */
+/** log2 of the pages that a command's address names, with S: its lowest 0 from bit 12 up gives it, and past bit 51 it is everything. AMD-Vi §2.4.3. */
 const orderOf = (w2: number, w3: number): number => {
-  if ((w2 & SIZED) === 0) return 0;
   const zeros = ~((w2 >>> 12) | (w3 << 20));
   if (zeros !== 0) return 32 - Math.clz32(zeros & -zeros);
   // As far as bit 50 of the address: of its bits 63:44 seven.
@@ -295,7 +289,7 @@ const orderOf = (w2: number, w3: number): number => {
 
 /** The same as a range for device-TLBs. */
 const rangeOf = (w2: number, w3: number): { readonly page: number; readonly sizeShift: number } => {
-  const order = orderOf(w2, w3);
+  const order = (w2 & SIZED) === 0 ? 0 : orderOf(w2, w3);
   if (order === EVERYTHING) return { page: 0, sizeShift: 64 };
   const page = (w2 >>> 12) + (w3 >>> 0) * 0x10_0000;
   return { page: page - (page % 2 ** order), sizeShift: 12 + order };

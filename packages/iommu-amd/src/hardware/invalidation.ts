@@ -21,19 +21,19 @@ export class Invalidation {
   }
 
   /**
-   * INVALIDATE_IOMMU_PAGES: 2^`mask` pages around a page. Without a PASID (GN=0) the host translations of the domain go; since
-   * translations of guests may rest on them, those go altogether.
+   * INVALIDATE_IOMMU_PAGES: 2^`mask` pages around a page. Most are of one page, of a domain that has one table and no PASIDs.
    * @param low bits 31:0 of the page number; @param high the 20 bits above
    */
   pages(domain: number, pasid: number, low: number, high: number, mask: number, directories: boolean): void {
+    const translator = this.#translator;
+    const space = mask === 0 && pasid === NO_PASID ? translator.spaces.onlyIdOf(domain) : 0;
+    if (space !== 0) translator.invalidatePage(space, low, high, directories);
+    else this.#morePages(domain, pasid === NO_PASID ? NO_TAG : pasid, low, high, mask, directories);
+  }
+
+  /** Without a PASID (GN=0) the host translations of the domain go; since translations of guests may rest on them, those go altogether. */
+  #morePages(domain: number, tag: number, low: number, high: number, mask: number, directories: boolean): void {
     const { spaces } = this.#translator;
-    // Most are of one page, of a domain that has one table and no PASIDs.
-    const space = mask === 0 && pasid === NO_PASID ? spaces.onlyIdOf(domain) : 0;
-    if (space !== 0) {
-      this.#translator.invalidatePage(space, low, high, directories);
-      return;
-    }
-    const tag = pasid === NO_PASID ? NO_TAG : pasid;
     if (mask >= ALL_PAGES && directories) {
       if (tag === NO_TAG) spaces.invalidateDomain(domain);
       else spaces.invalidateTag(domain, tag);

@@ -193,7 +193,10 @@ export class AmdIommu implements AmdIommuInterface {
   translate(request: Readonly<TranslationRequest>, out: Translation, explain?: ExplanationSink): void {
     this.#translator.translate(request, out, explain);
     const counters = this.#counters;
-    if (!counters?.active) return;
+    if (counters?.active) this.#count(counters, request);
+  }
+
+  #count(counters: PerformanceCounters, request: Readonly<TranslationRequest>): void {
     this.#counted.deviceId = request.requester;
     this.#counted.domain = this.#translator.domain;
     this.#counted.pasid = request.pasid;

@@ -14,22 +14,27 @@ export const IOTLB_ENTRY = {
   /** `Access` bits for user requests, then for supervisor requests. */
   USER_RIGHTS: 0b111,
   SUPERVISOR_SHIFT: 3,
-  /** A write must set a dirty bit first. */
-  CLEAN: 1 << 6,
+  /** U: the answer to a translation request has no rights. */
+  UNTRANSLATED_ONLY: 1 << 6,
   /** FC. */
   FORCE_COHERENT: 1 << 7,
-  /** U: the answer to a translation request has no rights. */
-  UNTRANSLATED_ONLY: 1 << 8,
+  /** Both, from bits 27 and 28 of a host leaf's high word. */
+  LEAF_SHIFT: 21,
+  LEAF_FLAGS: (1 << 6) | (1 << 7),
+  /** A write must set a dirty bit first. */
+  CLEAN: 1 << 8,
   /** The page number is no positive int32, so that its upper part counts, or there are more pages than int32 has. */
   FAR: 1 << 11,
   /** From `Access.Write` to `CLEAN`. */
-  CLEAN_SHIFT: 5,
+  CLEAN_SHIFT: 7,
   SHIFT_SHIFT: 12,
   /** A `WalkFault`, for entries that say "not present" (NpCache only). */
   FAULT_SHIFT: 24,
 } as const;
 const { PAGE, FLAGS, PAGE_HIGH, FAR, SHIFT_SHIFT } = IOTLB_ENTRY;
 
+/** What the flags of a translation of 4 KiB that is no fault have from `SHIFT_SHIFT` on. */
+const SMALL = 12;
 /** Size is part of the tag: log2 of the 4 KiB pages, above the 20 bits that a page number has past 32. */
 const SIZE_SHIFT = 20;
 
@@ -52,6 +57,8 @@ export interface TranslationCache {
   fill(space: number, low: number, high: number, page: number, pageHigh: number, flags: number): void;
   /** Drops every entry of an address space (never 0) that overlaps the 2^`mask` pages around a page. */
   invalidatePages(space: number, low: number, high: number, mask: number): void;
+  /** The same for one page. */
+  invalidatePage(space: number, low: number, high: number): void;
   /** Everything kept, also of address spaces that were forgotten. */
   entries(): Iterable<SpacedTranslation>;
 }
@@ -100,46 +107,65 @@ export class Iotlb implements TranslationCache {
   }
 
   fill(space: number, low: number, high: number, page: number, pageHigh: number, flags: number): void {
-    const bits = sizeOf(flags);
-    let first = low;
-    let second = high;
-    if (bits !== 0) {
-      if (bits > 31) this.#largeSizes |= 1 << (bits - 32);
-      else this.#sizes |= 1 << bits;
-      first = prefixLow(low, high, bits);
-      second = tagHigh(high, bits);
+    if (flags >>> SHIFT_SHIFT !== SMALL) {
+      this.#fillLarge(space, low, high, page, pageHigh, flags);
+      return;
     }
     const words = this.words;
-    const set = this.#setOf(space, first);
-    const way = this.#next[set] as number; // the set is masked
-    this.#next[set] = way + 1 === this.#ways ? 0 : way + 1;
-    const at = Math.imul(set, this.#stride) + way * ENTRY_WORDS;
-    words[at + TAG_LOW] = first;
-    words[at + TAG_HIGH] = second;
+    const at = this.#replaced(space, low);
+    words[at + TAG_LOW] = low;
+    words[at + TAG_HIGH] = high;
+    words[at + SPACE] = space;
+    words[at + PAGE] = page;
+    words[at + PAGE_HIGH] = pageHigh;
+    words[at + FLAGS] = (pageHigh | (page >>> 31)) === 0 ? flags : flags | FAR;
+  }
+
+  #fillLarge(space: number, low: number, high: number, page: number, pageHigh: number, flags: number): void {
+    const bits = sizeOf(flags);
+    if (bits > 31) this.#largeSizes |= 1 << (bits - 32);
+    else if (bits !== 0) this.#sizes |= 1 << bits;
+    const words = this.words;
+    const tag = prefixLow(low, high, bits);
+    const at = this.#replaced(space, tag);
+    words[at + TAG_LOW] = tag;
+    words[at + TAG_HIGH] = tagHigh(high, bits);
     words[at + SPACE] = space;
     keep(words, at, page, pageHigh, flags, bits);
   }
 
+  /** The entry of a set whose turn it is. */
+  #replaced(space: number, tag: number): number {
+    const set = this.#setOf(space, tag);
+    const way = this.#next[set] as number; // the set is masked
+    this.#next[set] = way + 1 === this.#ways ? 0 : way + 1;
+    return Math.imul(set, this.#stride) + way * ENTRY_WORDS;
+  }
+
   invalidatePages(space: number, low: number, high: number, mask: number): void {
-    if (mask !== 0) {
-      this.#invalidateRange(space, low, high, mask);
+    if (mask === 0) {
+      this.invalidatePage(space, low, high);
       return;
     }
+    const { words } = this;
+    for (let at = 0; at < words.length; at += ENTRY_WORDS) if (words[at + SPACE] === space && overlaps(words, at, low, high, mask)) words[at + SPACE] = 0;
+  }
+
+  invalidatePage(space: number, low: number, high: number): void {
+    const words = this.words;
+    const stride = this.#stride;
+    let at = Math.imul(this.#setOf(space, low), stride);
+    for (const end = at + stride; at < end; at += ENTRY_WORDS) if (words[at] === low && words[at + SPACE] === space && words[at + TAG_HIGH] === high) words[at + SPACE] = 0;
     // A large page that covers it may be there beside it.
-    for (;;) {
-      const at = this.lookup(space, low, high);
-      if (at < 0) return;
-      this.words[at + SPACE] = 0;
-    }
+    if ((this.#sizes | this.#largeSizes) !== 0) this.#invalidateLarge(space, low, high);
   }
 
   *entries(): Generator<SpacedTranslation> {
     for (let at = 0; at < this.words.length; at += ENTRY_WORDS) if (this.words[at + SPACE] !== 0) yield entryAt(this.words, at, this.words[at + SPACE] as number);
   }
 
-  #invalidateRange(space: number, low: number, high: number, mask: number): void {
-    const { words } = this;
-    for (let at = 0; at < words.length; at += ENTRY_WORDS) if (words[at + SPACE] === space && overlaps(words, at, low, high, mask)) words[at + SPACE] = 0;
+  #invalidateLarge(space: number, low: number, high: number): void {
+    for (let at = this.lookup(space, low, high); at >= 0; at = this.lookup(space, low, high)) this.words[at + SPACE] = 0;
   }
 
   #lookupLarge(space: number, low: number, high: number): number {
@@ -163,7 +189,8 @@ export class Iotlb implements TranslationCache {
   #probe(space: number, low: number, high: number): number {
     const words = this.words;
     const stride = this.#stride;
-    let at = Math.imul(this.#setOf(space, low), stride);
+    // `#setOf`, written out: this is part of every hit.
+    let at = ((low + Math.imul(space, 0x9e37_79b1)) & this.#setMask) * stride;
     for (const end = at + stride; at < end; at += ENTRY_WORDS) if (words[at] === low && words[at + SPACE] === space && words[at + TAG_HIGH] === high) return at;
     return -1;
   }
@@ -257,6 +284,10 @@ export class UnboundedIotlb implements TranslationCache {
         }
   }
 
+  invalidatePage(space: number, low: number, high: number): void {
+    this.invalidatePages(space, low, high, 0);
+  }
+
   *entries(): Generator<SpacedTranslation> {
     for (const [space, sizes] of this.#spaces) for (const entries of sizes.values()) for (const at of entries.values()) yield entryAt(this.words, at, space);
   }
@@ -290,5 +321,6 @@ export const NO_CACHE: TranslationCache = {
   insert: () => undefined,
   fill: () => undefined,
   invalidatePages: () => undefined,
+  invalidatePage: () => undefined,
   entries: () => [],
 };

@@ -23,6 +23,8 @@ export interface PagingStructureCache {
   insert(space: number, low: number, high: number, level: number, table: number, rights: number): void;
   /** Forgets an address space's (never 0) ways to the 2^`mask` pages around a page. */
   invalidatePages(space: number, low: number, high: number, mask: number): void;
+  /** The same for one page. */
+  invalidatePage(space: number, low: number, high: number): void;
   /** Everything kept, also of address spaces that were forgotten. */
   entries(): Iterable<SpacedTable>;
 }
@@ -74,10 +76,11 @@ export class SmallPagingStructureCache implements PagingStructureCache {
   }
 
   invalidatePages(space: number, low: number, high: number, mask: number): void {
-    if (mask >= 9) {
-      this.#forget(space);
-      return;
-    }
+    if (mask >= 9) this.#forget(space);
+    else this.invalidatePage(space, low, high);
+  }
+
+  invalidatePage(space: number, low: number, high: number): void {
     const slots = this.#slots;
     const tag = tagOf(low, high);
     const at = slotOf(space, tag);
@@ -150,6 +153,10 @@ export class UnboundedPagingStructureCache implements PagingStructureCache {
     }
   }
 
+  invalidatePage(space: number, low: number, high: number): void {
+    this.invalidatePages(space, low, high, 0);
+  }
+
   *entries(): Generator<SpacedTable> {
     for (const [space, levels] of this.#spaces) for (const [level, entries] of levels.entries()) for (const [key, { table }] of entries) yield { space, level, page: key * 2 ** (9 * level), table };
   }
@@ -159,4 +166,4 @@ const pageNumber = (low: number, high: number): number => (low >>> 0) + (high >>
 const prefixOf = (low: number, high: number, level: number): number => Math.floor(pageNumber(low, high) / 2 ** (9 * level));
 
 /** Never remembers anything. */
-export const NO_STRUCTURE_CACHE: PagingStructureCache = { keptLevels: 0, tableLow: 0, tableHigh: 0, rights: 0, find: () => 0, insert: () => undefined, invalidatePages: () => undefined, entries: () => [] };
+export const NO_STRUCTURE_CACHE: PagingStructureCache = { keptLevels: 0, tableLow: 0, tableHigh: 0, rights: 0, find: () => 0, insert: () => undefined, invalidatePages: () => undefined, invalidatePage: () => undefined, entries: () => [] };

@@ -7,7 +7,7 @@ import { hostLevelsOf } from "./device-rules.ts";
 import { DeviceTable } from "./device-table.ts";
 import { explainRule } from "./explain.ts";
 import { GuestWalker, type GuestControl } from "./guest-walker.ts";
-import { HOST_HIGH, HostWalker } from "./host-walker.ts";
+import { HostWalker } from "./host-walker.ts";
 import { Iotlb, IOTLB_ENTRY, NO_CACHE, UnboundedIotlb, type TranslationCache } from "./iotlb.ts";
 import { NO_STRUCTURE_CACHE, SmallPagingStructureCache, UnboundedPagingStructureCache, type PagingStructureCache } from "./paging-structure-cache.ts";
 import { PassedRanges } from "./passed-ranges.ts";
@@ -19,12 +19,11 @@ import { INTERRUPT_RANGE as INTERRUPTS, TablelessRequests } from "./tableless-re
 import { WalkFault } from "./walk-fault.ts";
 
 // The module's own: an imported constant is looked up at every use, which hits and walks feel.
-const { CLEAN, CLEAN_SHIFT, FAR, FAULT_SHIFT, FLAGS, FORCE_COHERENT, PAGE, PAGE_HIGH, SHIFT_SHIFT, SUPERVISOR_SHIFT, UNTRANSLATED_ONLY, USER_RIGHTS } = IOTLB_ENTRY;
+const { CLEAN, CLEAN_SHIFT, FAR, FAULT_SHIFT, FLAGS, FORCE_COHERENT, LEAF_FLAGS, LEAF_SHIFT, PAGE, PAGE_HIGH, SHIFT_SHIFT, SUPERVISOR_SHIFT, UNTRANSLATED_ONLY, USER_RIGHTS } = IOTLB_ENTRY;
 const { Execute, Privileged, Read, Write } = Access;
 const { TranslationRequest: ASKED, Untranslated } = AddressType;
 const NO_FAULT = WalkFault.None;
 const INTERRUPT_RANGE = INTERRUPTS;
-const { FORCE_COHERENT: HIGH_FORCE_COHERENT, UNTRANSLATED_ONLY: HIGH_UNTRANSLATED_ONLY } = HOST_HIGH;
 
 /** What a translator is built with. */
 export interface TranslatorOptions {
@@ -118,13 +117,17 @@ export class Translator {
 
   /** Translates one page and fills in `out`. AMD-Vi §2.1.3, §2.2.2. */
   translate(request: Readonly<TranslationRequest>, out: Translation, explain?: ExplanationSink): void {
-    if (explain === undefined && request.addressType === Untranslated && this.#again(request, out)) return;
-    this.#others++;
-    this.#translate(request, out, explain);
-    if (this.#rmp !== undefined && this.#enabled && out.completion === Completion.Successful && out.permissions !== 0) this.#judgeOwner(this.#rmp, request, out, explain);
+    if (explain !== undefined || request.addressType !== Untranslated || !this.#again(request, out)) this.#translate(request, out, explain);
   }
 
   #translate(request: Readonly<TranslationRequest>, out: Translation, explain: ExplanationSink | undefined): void {
+    this.#others++;
+    this.#throughRegisters(request, out, explain);
+    if (this.#rmp !== undefined && this.#enabled && out.completion === Completion.Successful && out.permissions !== 0) this.#judgeOwner(this.#rmp, request, out, explain);
+  }
+
+  /** Whether anything is translated, and the ranges that no table is about; then the device's entry. */
+  #throughRegisters(request: Readonly<TranslationRequest>, out: Translation, explain: ExplanationSink | undefined): void {
     if (!this.#enabled) {
       this.tableless.disabled(request, out, explain);
       return;
@@ -222,8 +225,8 @@ export class Translator {
 
   /** The same for one page of one address space. */
   invalidatePage(space: number, low: number, high: number, directories: boolean): void {
-    this.#cache.invalidatePages(space, low, high, 0);
-    if (directories) this.#structures.invalidatePages(space, low, high, 0);
+    this.#cache.invalidatePage(space, low, high);
+    if (directories) this.#structures.invalidatePage(space, low, high);
   }
 
   /** INVALIDATE_DEVTAB_ENTRY. Cached translations keep their tags. AMD-Vi §2.4.2. */
@@ -431,7 +434,7 @@ const isSpecial = (low: number): boolean => low >>> 8 === INTERRUPT_RANGE || isH
 const insidePage = (low: number, high: number, bits: number): number => (bits < 32 ? low & (2 ** bits - 1) : (low >>> 0) + (high & (2 ** (bits - 32) - 1)) * 0x1_0000_0000);
 
 /** FC and U of a host leaf's high word, as the IOTLB keeps them. */
-const leafFlags = (high: number): number => ((high & HIGH_FORCE_COHERENT) !== 0 ? FORCE_COHERENT : 0) | ((high & HIGH_UNTRANSLATED_ONLY) !== 0 ? UNTRANSLATED_ONLY : 0);
+const leafFlags = (high: number): number => (high >>> LEAF_SHIFT) & LEAF_FLAGS;
 
 /** What the answer to a translation request may say: nothing of a page with U=1, no writing of one whose D is clear. */
 const translatedRights = (rights: Access, flags: number): Access => ((flags & UNTRANSLATED_ONLY) !== 0 ? 0 : (flags & CLEAN) !== 0 ? rights & ~Write : rights);

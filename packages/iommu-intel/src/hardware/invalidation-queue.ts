@@ -165,9 +165,10 @@ export class InvalidationQueue {
       if (wide && ((words[at + 4] as number) | (words[at + 5] as number) | (words[at + 6] as number) | (words[at + 7] as number)) !== 0) return this.#stop(head, QueueError.Reserved);
       head = (head + step) & (size - 1); // a power of two
       this.descriptors++;
-      // Most invalidate the IOTLB: the other ones are out of their way. The page number is in bits 63:12 of the second quad.
+      // Most invalidate the IOTLB, or wait: the other ones are out of their way. The page number is in bits 63:12 of the second quad.
       if (type === DescriptorType.Iotlb) this.#invalidation.iotlb((w0 >>> 4) & 3, w0 >>> 16, (w2 >>> 12) | (w3 << 20), w3 >>> 12, w2 & 63, (w2 & 64) !== 0);
-      else going = this.#executeOther(type, w0, w1, w2, w3, head);
+      else if (type === DescriptorType.Wait) going = this.#wait(w0, w1, w2, w3, head);
+      else this.#executeOther(type, w0, w1, w2, w3, head);
     }
     this.#moveHead(head);
     return going;
@@ -180,37 +181,32 @@ export class InvalidationQueue {
     return false;
   }
 
-  /** Does a descriptor of another type; false when no further one may be fetched now. @param next the head after it */
-  #executeOther(type: number, w0: number, w1: number, w2: number, w3: number, next: number): boolean {
+  /** Does a descriptor of another type. @param next the head after it */
+  #executeOther(type: number, w0: number, w1: number, w2: number, w3: number, next: number): void {
     const invalidation = this.#invalidation;
     const low = (w2 >>> 12) | (w3 << 20);
     const high = w3 >>> 12;
     switch (type) {
       case DescriptorType.Context:
         invalidation.context((w0 >>> 4) & 3, w0 >>> 16, w1 & 0xffff, (w1 >>> 16) & 3);
-        return true;
+        break;
       case DescriptorType.InterruptEntries:
         invalidation.interruptEntries((w0 & 16) !== 0, w1 & 0xffff, w0 >>> 27);
-        return true;
+        break;
       case DescriptorType.PasidIotlb:
         invalidation.pasidIotlb(((w0 >>> 4) & 3) === Granularity.Selective, w0 >>> 16, w1 & 0xf_ffff, low, high, w2 & 63, (w2 & 64) !== 0);
-        return true;
+        break;
       case DescriptorType.PasidCache:
         invalidation.pasidCache((w0 >>> 4) & 3, w0 >>> 16, w1 & 0xf_ffff);
-        return true;
+        break;
       case DescriptorType.DeviceTlb:
         this.#toDevice(w1 & 0xffff, { pasid: NO_PASID, ...rangeOf(low, high, (w2 & 1) !== 0), global: false }, next);
-        return true;
+        break;
       case DescriptorType.PasidDeviceTlb:
         this.#toDevice(w0 >>> 16, { pasid: w1 & 0xf_ffff, ...rangeOf(low, high, (w2 & (1 << 11)) !== 0), global: (w2 & 1) !== 0 }, next);
-        return true;
-      case DescriptorType.PageGroupResponse:
-        this.#respond(w0, w1, w2);
-        return true;
+        break;
       default:
-        if (this.#outstanding.size !== 0 || this.#waits.length !== 0) return this.#wait({ after: this.#issued, flags: w0, data: w1, low: w2, high: w3 }, next);
-        this.#complete(w0, w1, w2, w3);
-        return true;
+        this.#respond(w0, w1, w2);
     }
   }
 
@@ -250,10 +246,15 @@ export class InvalidationQueue {
     this.#ports.faults.raise("ITE");
   }
 
-  #wait(wait: PendingWait, next: number): boolean {
-    this.#waits.push(wait);
+  /** An invalidation wait: at once where nothing is outstanding; false when no further descriptor may be fetched now. @param next the head after it */
+  #wait(flags: number, data: number, low: number, high: number, next: number): boolean {
+    if (this.#outstanding.size === 0 && this.#waits.length === 0) {
+      this.#complete(flags, data, low, high);
+      return true;
+    }
+    this.#waits.push({ after: this.#issued, flags, data, low, high });
     this.#moveHead(next);
-    if ((wait.flags & FENCE) === 0) return true;
+    if ((flags & FENCE) === 0) return true;
     this.#fenced = true;
     return false;
   }

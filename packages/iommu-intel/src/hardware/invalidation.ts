@@ -34,16 +34,18 @@ export class Invalidation {
     sources.contexts.invalidate((context) => matches(context.requester));
   }
 
-  /** IOTLB and paging-structure caches. First-stage translations of a domain do not survive a page-selective one. VT-d §6.5.2.3. */
+  /** IOTLB and paging-structure caches. Most are of one page, of a domain that has one table and no PASIDs. VT-d §6.5.2.3. */
   iotlb(granularity: number, domain: number, low: number, high: number, mask: number, leafOnly: boolean): void {
+    const translator = this.#translator;
+    const space = granularity === Granularity.Selective && mask === 0 ? translator.spaces.onlyIdOf(domain) : 0;
+    if (space !== 0) translator.invalidatePage(space, low, high, leafOnly);
+    else this.#iotlbOfMore(granularity, domain, low, high, mask, leafOnly);
+  }
+
+  /** First-stage translations of a domain do not survive a page-selective invalidation. VT-d §6.5.2.3. */
+  #iotlbOfMore(granularity: number, domain: number, low: number, high: number, mask: number, leafOnly: boolean): void {
     const { spaces } = this.#translator;
     if (granularity === Granularity.Selective) {
-      // Most are of one page, of a domain that has one table and no PASIDs.
-      const space = mask === 0 ? spaces.onlyIdOf(domain) : 0;
-      if (space !== 0) {
-        this.#translator.invalidatePage(space, low, high, leafOnly);
-        return;
-      }
       this.#translator.invalidatePages(domain, NO_TAG, low, high, mask, leafOnly);
       spaces.invalidatePasidsOf(domain);
     } else if (granularity === Granularity.Global) spaces.invalidateAll();

@@ -43,6 +43,8 @@ export interface TranslationCache {
   fill(space: number, low: number, high: number, shift: number, page: number, flags: number): void;
   /** Drops every entry of an address space (never 0) that overlaps the 2^`mask` pages around a page. */
   invalidatePages(space: number, low: number, high: number, mask: number): void;
+  /** The same for one page. */
+  invalidatePage(space: number, low: number, high: number): void;
   /** Everything kept, also of address spaces that were forgotten. */
   entries(): Iterable<SpacedTranslation>;
 }
@@ -79,7 +81,10 @@ export class Iotlb implements TranslationCache {
 
   lookup(space: number, low: number, high: number): number {
     const found = this.#probe(space, low, high);
-    if (found >= 0 || this.#sizes === 0) return found;
+    return found >= 0 || this.#sizes === 0 ? found : this.#lookupLarge(space, low, high);
+  }
+
+  #lookupLarge(space: number, low: number, high: number): number {
     if ((this.#sizes & 1) !== 0) {
       const large = this.#probe(space, tagLow(low, high, 9), tagHigh(high, 9));
       if (large >= 0) return large;
@@ -116,25 +121,29 @@ export class Iotlb implements TranslationCache {
   }
 
   invalidatePages(space: number, low: number, high: number, mask: number): void {
-    if (mask !== 0) {
-      this.#invalidateRange(space, low, high, mask);
+    if (mask === 0) {
+      this.invalidatePage(space, low, high);
       return;
     }
+    const { words } = this;
+    for (let at = 0; at < words.length; at += ENTRY_WORDS) if (words[at + SPACE] === space && overlaps(words, at, low, high, mask)) words[at + SPACE] = 0;
+  }
+
+  invalidatePage(space: number, low: number, high: number): void {
+    const words = this.words;
+    const stride = this.#stride;
+    let at = Math.imul(this.#setOf(space, low), stride);
+    for (const end = at + stride; at < end; at += ENTRY_WORDS) if (words[at] === low && words[at + SPACE] === space && words[at + TAG_HIGH] === high) words[at + SPACE] = 0;
     // A large page that covers it may be there beside it.
-    for (;;) {
-      const at = this.lookup(space, low, high);
-      if (at < 0) return;
-      this.words[at + SPACE] = 0;
-    }
+    if (this.#sizes !== 0) this.#invalidateLarge(space, low, high);
   }
 
   *entries(): Generator<SpacedTranslation> {
     for (let at = 0; at < this.words.length; at += ENTRY_WORDS) if (this.words[at + SPACE] !== 0) yield entryAt(this.words, at, this.words[at + SPACE] as number);
   }
 
-  #invalidateRange(space: number, low: number, high: number, mask: number): void {
-    const { words } = this;
-    for (let at = 0; at < words.length; at += ENTRY_WORDS) if (words[at + SPACE] === space && overlaps(words, at, low, high, mask)) words[at + SPACE] = 0;
+  #invalidateLarge(space: number, low: number, high: number): void {
+    for (let at = this.lookup(space, low, high); at >= 0; at = this.lookup(space, low, high)) this.words[at + SPACE] = 0;
   }
 
   #setOf(space: number, tag: number): number {
@@ -229,6 +238,10 @@ export class UnboundedIotlb implements TranslationCache {
       }
   }
 
+  invalidatePage(space: number, low: number, high: number): void {
+    this.invalidatePages(space, low, high, 0);
+  }
+
   *entries(): Generator<SpacedTranslation> {
     for (const [space, entries] of this.#spaces) for (const at of entries.values()) yield entryAt(this.words, at, space);
   }
@@ -265,5 +278,6 @@ export const NO_CACHE: TranslationCache = {
   insert: () => undefined,
   fill: () => undefined,
   invalidatePages: () => undefined,
+  invalidatePage: () => undefined,
   entries: () => [],
 };

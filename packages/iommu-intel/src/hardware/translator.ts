@@ -212,8 +212,8 @@ export class Translator {
 
   /** The same of one page of one address space. */
   invalidatePage(space: number, low: number, high: number, leafOnly: boolean): void {
-    this.#cache.invalidatePages(space, low, high, 0);
-    if (!leafOnly) this.#structures.invalidatePages(space, low, high, 0);
+    this.#cache.invalidatePage(space, low, high);
+    if (!leafOnly) this.#structures.invalidatePage(space, low, high);
   }
 
   /** What can be found in the caches now. */
