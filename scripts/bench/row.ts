@@ -15,6 +15,8 @@ export interface BenchRow {
   readonly target: number;
   /** Nanoseconds of CPU time of one operation of the model, where such a limit is stated: shown, but machines differ and none fails by it. */
   readonly limit?: { readonly must: number; readonly goal?: number };
+  /** The kernel is another model: no baseline is kept of the ratio, since it grows when the other one gets faster. */
+  readonly mutual?: true;
   /** Where the target is from. */
   readonly source: string;
 }
