@@ -23,7 +23,15 @@ describe.skipIf(!hasBrowser)(`the page for everybody${hasBrowser ? "" : ` (skipp
 
   test("dark colours have contrast too", async () => {
     const { page } = await openPage(served);
-    await page.emulateMedia({ colorScheme: "dark" });
+    // Without motion: colours on their way from one to the other have any contrast.
+    await page.emulateMedia({ colorScheme: "dark", reducedMotion: "reduce" });
+    expect(await violations(page)).toEqual([]);
+    await page.close();
+  }, 60_000);
+
+  test.each([["story", ".pane-switch"], ["topology", ".tree"]] as const)("axe finds nothing on a phone: %s", async (view, part) => {
+    const { page } = await openPage(served, `#/run/rogue-device?view=${view}&step=260`, { width: 360, height: 740 });
+    await page.locator(part).waitFor();
     expect(await violations(page)).toEqual([]);
     await page.close();
   }, 60_000);
@@ -37,6 +45,27 @@ describe.skipIf(!hasBrowser)(`the page for everybody${hasBrowser ? "" : ` (skipp
       await shown(page);
       await page.waitForSelector(`main[data-view="${view}"] h1`);
       expect(await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth), view).toBeLessThanOrEqual(0);
+    }
+    await page.close();
+  }, 60_000);
+
+  // As in a pseudo-locale: every text of the page's own longer by half, and with accents.
+  test.each([360, 768, 1440])("nothing is wider than a window of %i pixels when every text is half as long again", async (width) => {
+    const { page } = await openPage(served, "", { width, height: 800 });
+    for (const view of shownViews) {
+      await page.goto(`${served.url}#/${view}`);
+      await shown(page);
+      await page.waitForSelector(`main[data-view="${view}"] h1`);
+      const wider = await page.evaluate(() => {
+        const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+        for (let node = texts.nextNode(); node; node = texts.nextNode()) {
+          const text = node.nodeValue ?? "";
+          if (text.trim() !== "" && !node.parentElement?.closest("code, pre, kbd, textarea, .mono, .hex, .hash, svg, script, style")) node.nodeValue = `${text.replace(/[aeiou]/g, (vowel) => `${vowel}\u0301`)} ${"xenon ".repeat(Math.ceil(text.length / 12))}`;
+        }
+        return document.documentElement.scrollWidth - document.documentElement.clientWidth;
+      });
+      expect(wider, view).toBeLessThanOrEqual(0);
+      await page.goto("about:blank");
     }
     await page.close();
   }, 60_000);

@@ -133,7 +133,7 @@ describe.skipIf(!hasBrowser)(`the built playground in Chromium${hasBrowser ? "" 
   test("the palette finds a scenario by typing; help and gallery open and close by keys", async () => {
     const { page } = await openPage(served);
     await page.keyboard.press("/");
-    await page.getByRole("combobox").waitFor();
+    await page.locator("dialog [role=combobox]").waitFor();
     await page.keyboard.type("msi-forgery");
     await page.keyboard.press("Enter");
     await page.waitForSelector(`main[data-hash="${hashOf("msi-forgery")}"]`);
@@ -153,6 +153,38 @@ describe.skipIf(!hasBrowser)(`the built playground in Chromium${hasBrowser ? "" 
     expect(await whole.locator("nav").count()).toBe(1);
     expect(await whole.locator("html").getAttribute("lang")).toBe("es");
     await whole.close();
+    await page.close();
+  });
+
+  test("on a phone one pane is seen at a time: the other one by a button or a swipe; a graph is a tree", async () => {
+    const { page, problems } = await openPage(served, "#/run/rogue-device?step=260&view=topology", { width: 360, height: 740 });
+    const seen = async (selector: string): Promise<boolean> => page.locator(selector).evaluate((element) => { const { left, right } = element.getBoundingClientRect(); return left > -2 && right < innerWidth + 2; });
+    expect(await page.locator("svg.topology").isVisible()).toBe(false);
+    await page.locator(".tree button").first().click();
+    await page.locator(".panel h2").first().waitFor();
+    expect([await seen("#view"), await seen(".panel")]).toEqual([true, false]);
+    await page.getByRole("button", { name: "Selection and event" }).click();
+    await expect.poll(async () => [await seen("#view"), await seen(".panel")]).toEqual([false, true]);
+    // A swipe: browsers keep the pane that it ends nearest to.
+    await page.locator(".panes").evaluate((panes) => { panes.scrollBy({ left: -0.7 * panes.clientWidth }); });
+    await expect.poll(async () => [await seen("#view"), await seen(".panel")]).toEqual([true, false]);
+    const below = page.locator(".tree details details").first();
+    expect(await below.locator("ul").first().isVisible()).toBe(true);
+    await below.locator("summary").first().click();
+    expect(await below.locator("ul").first().isVisible()).toBe(false);
+    expect(problems).toEqual([]);
+    await page.close();
+  });
+
+  test("every language has an address of its own, named in the page's head", async () => {
+    const { page } = await openPage(served);
+    const links = await page.locator("link[hreflang]").evaluateAll((each) => each.map((link) => [(link as HTMLLinkElement).hreflang, (link as HTMLLinkElement).href] as const));
+    expect(links.map(([language]) => language)).toEqual(["x-default", "en", "es", "zh"]);
+    for (const [language, address] of links.slice(1)) {
+      await page.goto(address);
+      await shown(page);
+      await expect.poll(async () => page.locator("html").getAttribute("lang")).toBe(language);
+    }
     await page.close();
   });
 

@@ -9,6 +9,9 @@ import { shellWords } from "./text.ts";
 /** So many related events are listed. */
 const MOST_RELATED = 20;
 
+/** Whether the panel would have anything to show. */
+export const panelShows = (store: Store, run: PlayedRun | undefined): boolean => Object.keys(store.state.value.selection).length > 0 || (run !== undefined && stepOf(store.state.value.step, run) > 0);
+
 /** What is selected, the event at hand field by field, and other events about the same. */
 export const SelectionPanel = ({ store, run }: { readonly store: Store; readonly run: PlayedRun | undefined }): VNode => {
   const language = store.language.value;

@@ -17,8 +17,9 @@ import { Gallery } from "./gallery.tsx";
 import { Help } from "./help.tsx";
 import { listenForKeys, type KeyWish } from "./keys.ts";
 import { Palette, type Destination } from "./palette.tsx";
+import { PaneSwitch } from "./pane-switch.tsx";
 import { RunControls } from "./run-controls.tsx";
-import { SelectionPanel } from "./selection-panel.tsx";
+import { panelShows, SelectionPanel } from "./selection-panel.tsx";
 import { Take } from "./take.tsx";
 import { Timeline } from "./timeline.tsx";
 import { shellWords, viewWords } from "./text.ts";
@@ -139,11 +140,14 @@ export const Shell = ({ store, runs, first }: { readonly store: Store; readonly 
         </div>
       </header>
       {entry?.run && <RunControls store={store} run={run} />}
-      {view}
-      <SelectionPanel store={store} run={entry?.run ? run : undefined} />
+      {panelShows(store, entry?.run ? run : undefined) && <PaneSwitch language={language} />}
+      <div class="panes">
+        {view}
+        <SelectionPanel store={store} run={entry?.run ? run : undefined} />
+      </div>
       {timeline}
       <footer>
-        <Take store={store} runs={runs} text={() => (props && loaded ? loaded.view.text(props) : "")} />
+        <Take store={store} runs={runs} text={() => (props && loaded ? loaded.view.text(props) : "")} mermaid={props && loaded?.view.mermaid ? () => loaded.view.mermaid?.(props) ?? "" : undefined} />
         <p>{say("privacy")}</p>
       </footer>
       {open.value === "palette" && <Palette destinations={destinations()} language={language} onClose={() => { open.value = undefined; }} />}

@@ -10,8 +10,8 @@ import { pictureOf, pictureOfText, pngOf, saveFile, type Picture } from "../ui/s
 import { REGISTRY } from "../views/registry.ts";
 import { shellWords } from "./text.ts";
 
-/** Buttons that take what is shown along: as text, as a drawing, as an address, as a run's file. */
-export const Take = ({ store, runs, text }: { readonly store: Store; readonly runs: Runs; readonly text: () => string }): VNode => {
+/** Buttons that take what is shown along: as text, as a graph's text, as a drawing, as an address, as a run's file. */
+export const Take = ({ store, runs, text, mermaid }: { readonly store: Store; readonly runs: Runs; readonly text: () => string; readonly mermaid: (() => string) | undefined }): VNode => {
   const say = shellWords(store.language.value);
   const said = useSignal("");
   const fallback = useSignal<string | undefined>(undefined);
@@ -46,6 +46,7 @@ export const Take = ({ store, runs, text }: { readonly store: Store; readonly ru
   return (
     <div class="take">
       <button type="button" onClick={() => { copy(text()); }}>{say("copy")}</button>
+      {mermaid && <button type="button" onClick={() => { copy(mermaid()); }}>{say("mermaid")}</button>}
       <button type="button" onClick={copyAddress}>{say("link")}</button>
       <button type="button" onClick={() => { saveFile(`${view}.svg`, picture().svg, "image/svg+xml"); }}>{say("saveSvg")}</button>
       <button type="button" onClick={() => { void pngOf(picture()).then((blob) => { saveFile(`${view}.png`, blob); }, (error: unknown) => { said.value = error instanceof Error ? error.message : String(error); }); }}>{say("savePng")}</button>

@@ -26,7 +26,9 @@ export const pictureOf = (drawing: SVGSVGElement): Picture => {
     const style = getComputedStyle(each);
     for (const property of PROPERTIES) plain[i]?.setAttribute(property, style.getPropertyValue(property));
   });
-  const size = drawing.getBoundingClientRect();
+  const shownSize = drawing.getBoundingClientRect();
+  // Where a phone shows a tree in its place it has no size but its own.
+  const size = shownSize.width > 0 ? shownSize : { width: drawing.width.baseVal.value, height: drawing.height.baseVal.value };
   const [width, height] = [Math.max(1, Math.ceil(size.width)), Math.max(1, Math.ceil(size.height))];
   copy.setAttribute("xmlns", SVG);
   if (!copy.hasAttribute("viewBox")) copy.setAttribute("viewBox", `0 0 ${width} ${height}`);

@@ -26,6 +26,8 @@ export interface View<S> {
   readonly Body: (props: ViewProps<S>) => ComponentChild;
   /** The same as text, for copying and for terminals. */
   readonly text: (props: ViewProps<S>) => string;
+  /** Its graph in Mermaid's language, where it has one. */
+  readonly mermaid?: (props: ViewProps<S>) => string;
 }
 
 /** Declares a view with its settings' type checked and then forgotten. */

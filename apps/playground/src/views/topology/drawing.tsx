@@ -51,7 +51,7 @@ export const TopologyDrawing = ({ topology, drawing, language, selected, lit, on
   const say = topologyWords(language);
   const shared = drawing.hulls.filter(({ group }) => group.members.length > 1);
   return (
-    <div class="scroll" role="group" aria-label={say("drawing")} tabIndex={0}>
+    <div class="scroll graph" role="group" aria-label={say("drawing")} tabIndex={0}>
       <svg class="drawing topology" role="img" aria-label={say("drawing")} width={drawing.width} height={drawing.height} viewBox={`0 0 ${drawing.width} ${drawing.height}`}>
         <title>{say("drawing")}</title>
         {drawing.hulls.map((hull) => <HullShape key={hull.group.label} hull={hull} colour={shared.indexOf(hull)} label={say("group", { label: hull.group.label })} />)}

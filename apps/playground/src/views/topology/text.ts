@@ -6,6 +6,7 @@ export const topologyWords = words({
   summary: ["{functions} functions, {groups} groups, {shared} of them with more than one function.", "{functions} funciones, {groups} grupos, {shared} de ellos con más de una función.", "{functions} 个功能，分为 {groups} 个组；其中 {shared} 个组不止一个功能。"],
   predicted: ["The IOMMU was off when this was captured: ACS is what the kernel would set.", "El IOMMU estaba apagado en la captura: ACS es lo que fijaría el núcleo.", "捕获时 IOMMU 未启用：ACS 为内核将会设置的值。"],
   unsafe: ["pcie_acs_override declares isolation that the hardware does not give: functions in different groups can still reach each other's memory. The groups are a lie.", "pcie_acs_override declara un aislamiento que el hardware no da: funciones de grupos distintos aún pueden alcanzar la memoria de las otras. Los grupos mienten.", "pcie_acs_override 声称了硬件并不提供的隔离：不同组的功能仍可互相访问内存。这样的分组是谎言。"],
+  below: ["{count} below it", "{count} debajo", "下方 {count} 个"],
   root: ["Root bus {name}", "Bus raíz {name}", "根总线 {name}"],
   group: ["Group {label}", "Grupo {label}", "组 {label}"],
   noGroup: ["no IOMMU", "sin IOMMU", "无 IOMMU"],

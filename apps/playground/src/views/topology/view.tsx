@@ -11,8 +11,10 @@ import { TopologyDrawing } from "./drawing.tsx";
 import { EditsPanel } from "./edits-panel.tsx";
 import { functionRows } from "./function-rows.ts";
 import { drawTree } from "./layout.ts";
+import { mermaidOf } from "./mermaid.ts";
 import { readTopology, type TopologySettings } from "./settings.ts";
 import { topologyWords } from "./text.ts";
+import { TopologyTree } from "./tree.tsx";
 import { buildTopology, flatten, pathOf, type Topology } from "./topology.ts";
 import "./topology.css";
 
@@ -80,6 +82,7 @@ const Shown = ({ host: { snapshot }, settings, keep, store, state, language }: P
       <div class="beside">
         <div>
           <TopologyDrawing topology={topology} drawing={drawing} language={language} selected={selected} lit={lit} onSelect={select} />
+          <TopologyTree topology={topology} rows={new Map(rows.map((row) => [row.node.name, row]))} language={language} selected={selected} lit={lit} onSelect={select} />
           <p class="hint">{say("legend")}{topology.acs === "predicted" ? ` ${say("predicted")}` : ""}</p>
         </div>
         <div>
@@ -123,5 +126,10 @@ const text = ({ settings, language }: Props): string => {
   ].join("\n");
 };
 
+const mermaid = ({ settings, language }: Props): string => {
+  const host = hostNow(settings.host);
+  return host ? mermaidOf(buildTopology(host.snapshot, settings), language) : "";
+};
+
 /** Functions, ports and groups of a host, and what would change them. */
-export const VIEW = view<TopologySettings>({ read: readTopology, Body, text });
+export const VIEW = view<TopologySettings>({ read: readTopology, Body, text, mermaid });

@@ -5,8 +5,11 @@ import { tell } from "../../text/told.tsx";
 import { Choice } from "../../ui/controls.tsx";
 import { view, type ViewProps } from "../view.ts";
 import { LabBody, labText } from "./lab-body.tsx";
+import { runWalk } from "./lab.ts";
+import { mermaidOf } from "./mermaid.ts";
 import { RunBody } from "./run-body.tsx";
 import { readWalk, type WalkSettings } from "./settings.ts";
+import { walkSteps } from "./steps.ts";
 import { walkWords } from "./text.ts";
 import "./walk.css";
 
@@ -33,5 +36,7 @@ const toText = (props: ViewProps<WalkSettings>): string => {
   return [...(event ? [eventSentence(event, language), ""] : []), ...decision.map(({ structure, address, rule, section, outcome }, i) => [i + 1, tell(structure, language), address === undefined ? "" : `0x${address.toString(16)}`, tell(rule, language), section, tell(outcome, language)].join("\t"))].join("\n");
 };
 
+const mermaid = ({ settings, run, state, language }: ViewProps<WalkSettings>): string => mermaidOf(settings.source === "lab" ? runWalk(settings).steps : walkSteps(run?.decisions.get(stepOf(state.step, run) - 1) ?? []), language);
+
 /** A DMA request's way through its tables, on the models of both vendors. */
-export const VIEW = view<WalkSettings>({ read: readWalk, Body, text: toText });
+export const VIEW = view<WalkSettings>({ read: readWalk, Body, text: toText, mermaid });
