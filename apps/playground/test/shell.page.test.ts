@@ -168,6 +168,10 @@ describe.skipIf(!hasBrowser)(`the built playground in Chromium${hasBrowser ? "" 
     // A swipe: browsers keep the pane that it ends nearest to.
     await page.locator(".panes").evaluate((panes) => { panes.scrollBy({ left: -0.7 * panes.clientWidth }); });
     await expect.poll(async () => [await seen("#view"), await seen(".panel")]).toEqual([true, false]);
+    await page.getByRole("button", { name: "Selection and event" }).click();
+    await page.locator("nav a", { hasText: "Address map" }).click();
+    await expect.poll(async () => seen("#view")).toBe(true);
+    await page.goBack();
     const below = page.locator(".tree details details").first();
     expect(await below.locator("ul").first().isVisible()).toBe(true);
     await below.locator("summary").first().click();

@@ -89,6 +89,8 @@ export const Shell = ({ store, runs, first }: { readonly store: Store; readonly 
     const here = document.querySelector<HTMLElement>("nav [aria-current]");
     const strip = here?.parentElement;
     if (here && strip) strip.scrollLeft = here.offsetLeft - strip.offsetLeft - (strip.clientWidth - here.offsetWidth) / 2;
+    // And one pane is seen at a time: of another view its own first.
+    document.querySelector(".panes")?.scrollTo({ left: 0 });
   }, [id, language]);
   useEffect(() => listenForKeys(document, (wish: KeyWish) => {
     if (wish.kind === "close") open.value = undefined;
