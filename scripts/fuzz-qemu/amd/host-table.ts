@@ -103,6 +103,7 @@ export class HostTable {
         continue;
       }
       const index = this.#indexFor(table, (at) => !table.entries.has(at));
+      if (index === undefined) return;
       iova |= BigInt(index) << BigInt(shiftOf(level));
       const hides = level === flawLevel && flaw === "not present" && random.chance(0.5);
       if (level === flawLevel && !hides && this.#breakDirectory(table, index, iova, flaw)) return;
@@ -120,12 +121,10 @@ export class HostTable {
     this.#leaf(table, iova, missing ? "none" : flaw, missing);
   }
 
-  /** A random index that suits, in the table's range. */
-  #indexFor({ level }: Table, suits: (index: number) => boolean): number {
-    for (;;) {
-      const index = this.#random.below(level === 6 ? 128 : 512);
-      if (suits(index)) return index;
-    }
+  /** A random index that suits, in the table's range; undefined when none does: large pages fill a table with few. */
+  #indexFor({ level }: Table, suits: (index: number) => boolean): number | undefined {
+    const suitable = Array.from({ length: level === 6 ? 128 : 512 }, (_, index) => index).filter(suits);
+    return suitable.length === 0 ? undefined : this.#random.pick(suitable);
   }
 
   /** Makes a directory entry that nothing gets past; false when the flaw is of another kind. */
@@ -220,6 +219,7 @@ export class HostTable {
       }
       // With the next entry empty too, where a page is all that the entry covers.
       const index = this.#indexFor(table, (at) => !entries.has(at) && (level > 1 || (at < 511 && !entries.has(at + 1))));
+      if (index === undefined) return undefined;
       const page = iova + (BigInt(index) << BigInt(shiftOf(level))) + this.#inside(shiftOf(level));
       return isSpecial(page) ? undefined : { iova: page, size: 4096, memory: undefined, leaf: undefined };
     }
