@@ -38,6 +38,16 @@ describe.each(VENDORS)("caches on the bench, %s", (vendor) => {
     expect(runCaches(settings({ vendor, done: doing("map", "read", "move", "read") })).stale).toBe(1);
     expect(runCaches(settings({ vendor, done: doing("map", "read", "move", "invalidate-source", "read") })).stale).toBe(0);
   });
+  test("with caching mode a page mapped later stays refused until it is invalidated, as drivers of guests must", () => {
+    const trap = { vendor, policy: "adversarial", absent: true } as const;
+    const lab = runCaches(settings({ ...trap, done: doing("read", "map", "read") }));
+    expect(lab.stale).toBe(1);
+    expect(lab.outcomes.at(-1)).toMatchObject({ kind: "access", by: "IOTLB", frame: undefined });
+    expect(lab.contents.translations).toMatchObject([{ rights: 0 }]);
+    expect(runCaches(settings({ ...trap, done: doing("read", "map", "invalidate-page", "read") })).stale).toBe(0);
+    for (const discipline of ["strict", "lazy"] as const) expect(runCaches(settings({ ...trap, discipline, done: doing("read", "map", "read") })).stale).toBe(0);
+    for (const other of [{ absent: false }, { policy: "realistic" }] as const) expect(runCaches(settings({ ...trap, ...other, done: doing("read", "map", "read") })).stale).toBe(0);
+  });
   test("without caches nothing is ever stale in the IOMMU", () => {
     const operations = fc.array(fc.record({ do: fc.constantFrom(...PAGE_OPERATIONS.filter((name) => name !== "ats"), ...OPERATIONS), page: fc.nat(3) }), { maxLength: 30 });
     fc.assert(fc.property(operations, (done) => { expect(runCaches(readCaches({ vendor, policy: "none", done })).stale).toBe(0); }), { numRuns: 30 });

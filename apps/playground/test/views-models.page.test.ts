@@ -51,7 +51,7 @@ describe.skipIf(!hasBrowser)(`views of the models in Chromium${hasBrowser ? "" :
 
   test("caches: an invalidation ends the stale hit", async () => {
     const { page, problems } = await openPage(served, "#/caches");
-    expect(await page.locator(".caches p[role=status]").innerText()).toContain("Accesses that used a translation that memory no longer holds: 1.");
+    expect(await page.locator(".caches p[role=status]").innerText()).toContain("Accesses that did not go as the tables in memory say: 1.");
     await page.getByRole("button", { name: "Everything", exact: true }).click();
     await page.getByRole("button", { name: "Read page 0", exact: true }).click();
     expect(await page.locator(".caches ol li").last().innerText()).toContain("refused");

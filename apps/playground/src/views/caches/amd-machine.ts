@@ -1,4 +1,4 @@
-import { FULL } from "@iommu-lab/iommu-amd/hardware";
+import { FULL, withCapabilities } from "@iommu-lab/iommu-amd/hardware";
 import { CMD_HEAD, CMD_TAIL, COMPLETION_WAIT, DEVICE_TABLE_ENTRY, HOST_PDE, HOST_PTE, INVALIDATE_DEVTAB_ENTRY, INVALIDATE_IOMMU_ALL, INVALIDATE_IOMMU_PAGES, INVALIDATE_IOTLB_PAGES } from "@iommu-lab/iommu-amd/layouts";
 import type { CachePolicy } from "@iommu-lab/pci-bus";
 import { AddressTranslationCache } from "@iommu-lab/pci-bus/model";
@@ -11,8 +11,8 @@ const ALL_PAGES = 0x7_ffff_ffff_ffff;
 const NAMES: Readonly<Record<Invalidation["what"], string>> = { page: "INVALIDATE_IOMMU_PAGES, page", device: "INVALIDATE_IOTLB_PAGES", domain: "INVALIDATE_IOMMU_PAGES, domain", global: "INVALIDATE_IOMMU_ALL", source: "INVALIDATE_DEVTAB_ENTRY", wait: "COMPLETION_WAIT" };
 
 /** An AMD IOMMU with one device that has a device-TLB. */
-export const amdMachine = (caches: CachePolicy): CacheMachine => {
-  const bench = new AmdBench(FULL, { caches });
+export const amdMachine = (caches: CachePolicy, absent: boolean): CacheMachine => {
+  const bench = new AmdBench(withCapabilities(FULL, { npCache: absent }), { caches });
   const deviceTlb = new AddressTranslationCache();
   bench.iommu.connect({
     invalidateDeviceTlb: (_requester, invalidation, _timeout, complete) => {

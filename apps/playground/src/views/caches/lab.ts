@@ -14,6 +14,9 @@ export type Outcome =
   /** `frame`: where the access ended, undefined for a refusal; `memory`: where the tables in memory lead. */
   | { readonly kind: "access"; readonly page: number; readonly write: boolean; readonly by: "device-TLB" | "IOTLB" | "walk"; readonly reads: number; readonly frame: number | undefined; readonly memory: number | undefined };
 
+/** Whether an access ended elsewhere than the tables say: it used a translation that is gone, or was refused for a page that is there. */
+export const isStale = (outcome: Outcome): boolean => outcome.kind === "access" && outcome.frame !== outcome.memory && (outcome.frame !== undefined || outcome.by === "IOTLB");
+
 /** The machine after everything that was done. */
 export interface CacheLab {
   readonly outcomes: readonly Outcome[];
@@ -36,8 +39,8 @@ export interface CacheLab {
 const FIRST_FRAME = 0x14_0000;
 
 /** Does everything from the beginning: the same settings give the same machine. */
-export const runCaches = ({ vendor, policy, discipline, hold, done }: CacheSettings): CacheLab => {
-  const machine = vendor === "intel" ? vtdMachine(policy) : amdMachine(policy);
+export const runCaches = ({ vendor, policy, discipline, hold, absent, done }: CacheSettings): CacheLab => {
+  const machine = vendor === "intel" ? vtdMachine(policy, absent) : amdMachine(policy, absent);
   const memory: (number | undefined)[] = Array.from({ length: PAGES }, () => undefined);
   const outcomes: Outcome[] = [];
   const entries: Queued[] = [];
@@ -64,7 +67,7 @@ export const runCaches = ({ vendor, policy, discipline, hold, done }: CacheSetti
     }
     const steps: ExplanationStep[] = [];
     machine.translate({ requester: DEVICE, pasid: NO_PASID, addressType: ats ? AddressType.TranslationRequest : AddressType.Untranslated, page: machine.firstPage + page, access: wanted }, out, { step: (step) => { steps.push(step); } });
-    const hit = steps.some(({ structure, outcome }) => structure === "IOTLB" && outcome === "hit");
+    const hit = steps.some(({ structure }) => structure === "IOTLB");
     if (hit) hits++;
     else misses++;
     const granted = out.fault === 0 && out.completion === 0 && (out.permissions & wanted) !== 0;
@@ -85,6 +88,8 @@ export const runCaches = ({ vendor, policy, discipline, hold, done }: CacheSetti
         memory[operation.page] = frame;
         machine.setPage(operation.page, frame);
         outcomes.push({ kind: "mapped", page: operation.page, frame });
+        // What was kept as not present must go, however lazy software is with what it unmaps.
+        if (absent && discipline !== "hand") put({ what: "page", page: operation.page }, { what: "wait" });
         return;
       }
       case "unmap": unmap(operation.page); return;
@@ -131,7 +136,7 @@ export const runCaches = ({ vendor, policy, discipline, hold, done }: CacheSetti
     firstPage: machine.firstPage,
     hits,
     misses,
-    stale: outcomes.filter((outcome) => outcome.kind === "access" && outcome.frame !== undefined && outcome.frame !== outcome.memory).length,
+    stale: outcomes.filter(isStale).length,
     window: [...flushed],
   };
 };

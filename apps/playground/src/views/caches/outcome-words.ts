@@ -1,11 +1,8 @@
 import { hex } from "../entries/edits.ts";
-import type { Outcome } from "./lab.ts";
+import { isStale, type Outcome } from "./lab.ts";
 import type { CacheSay } from "./text.ts";
 
 const address = (page: number): string => hex(page * 4096);
-
-/** Whether an access ended elsewhere than the tables say. */
-export const isStale = (outcome: Outcome): boolean => outcome.kind === "access" && outcome.frame !== undefined && outcome.frame !== outcome.memory;
 
 /** What an operation came to, in a sentence. */
 export const outcomeSentence = (outcome: Outcome, say: CacheSay): string => {
@@ -18,8 +15,7 @@ export const outcomeSentence = (outcome: Outcome, say: CacheSay): string => {
     case "access": {
       const { page, write, by, reads, frame, memory } = outcome;
       const access = say(write ? "writing" : "reading");
-      if (frame === undefined) return say("refused", { access, page, reads });
-      const went = say("went", { access, page, frame: address(frame), by: by === "walk" ? say("walk", { reads }) : say("hit", { cache: by }) });
+      const went = frame !== undefined ? say("went", { access, page, frame: address(frame), by: by === "walk" ? say("walk", { reads }) : say("hit", { cache: by }) }) : by === "walk" ? say("refused", { access, page, reads }) : say("refusedByCache", { access, page });
       return isStale(outcome) ? `${went} ${say("stale", { memory: memory === undefined ? say("nothing") : address(memory) })}` : went;
     }
   }

@@ -19,6 +19,8 @@ export interface CacheSettings {
   readonly discipline: "hand" | "strict" | "lazy";
   /** The tail is moved by hand: descriptors wait until then. */
   readonly hold: boolean;
+  /** CM of VT-d, NpCache of AMD-Vi: "not present" may be kept too. Only the adversarial caches do. */
+  readonly absent: boolean;
   /** The page that buttons act on. */
   readonly page: number;
   readonly done: readonly Operation[];
@@ -39,12 +41,13 @@ const readOperation = (value: unknown): Operation[] => {
 
 /** Reads settings out of anything. */
 export const readCaches = (kept: unknown): CacheSettings => {
-  const { vendor, policy, discipline, hold, page, done } = record(kept);
+  const { vendor, policy, discipline, hold, absent, page, done } = record(kept);
   return {
     vendor: oneOf(vendor, ["intel", "amd"]),
     policy: oneOf(policy, ["realistic", "adversarial", "none"]),
     discipline: oneOf(discipline, ["hand", "strict", "lazy"]),
     hold: hold === true,
+    absent: absent === true,
     page: integer(page, [0, PAGES - 1], 0),
     done: (Array.isArray(done) ? done.flatMap(readOperation) : FIRST).slice(0, MOST_DONE),
   };

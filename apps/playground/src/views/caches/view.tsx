@@ -4,8 +4,8 @@ import { Table, tableText } from "../../ui/table.tsx";
 import { hex, wordsText } from "../entries/edits.ts";
 import { view, type ViewProps } from "../view.ts";
 import { CacheTables } from "./cache-tables.tsx";
-import { runCaches } from "./lab.ts";
-import { isStale, outcomeSentence } from "./outcome-words.ts";
+import { isStale, runCaches } from "./lab.ts";
+import { outcomeSentence } from "./outcome-words.ts";
 import { QueueStrip } from "./queue-strip.tsx";
 import { MOST_DONE, PAGES, readCaches, type CacheSettings, type Operation } from "./settings.ts";
 import { cacheWords } from "./text.ts";
@@ -30,6 +30,7 @@ const Body = ({ settings, keep, language, state, store }: ViewProps<CacheSetting
         <Choice label={say("policy")} name="policy" value={settings.policy} options={[["none", say("none")], ["realistic", say("realistic")], ["adversarial", say("adversarial")]]} onChange={(policy) => { keep({ policy }); }} />
         <Choice label={say("discipline")} name="discipline" value={settings.discipline} options={[["hand", say("hand")], ["strict", say("strict")], ["lazy", say("lazy")]]} onChange={(discipline) => { keep({ discipline }); }} />
         <Choice label={say("page")} name="page" value={String(page)} options={Array.from({ length: PAGES }, (_, i) => [String(i), `${i} (${hex((lab.firstPage + i) * 4096)})`])} onChange={(chosen) => { keep({ page: Number(chosen) }); }} />
+        <Tick label={say("absent", { bit: settings.vendor === "intel" ? "CM" : "NpCache" })} name="absent" on={settings.absent} onChange={(absent) => { keep({ absent }); }} />
         <Tick label={say("hold")} name="hold" on={settings.hold} onChange={(hold) => { keep({ hold }); }} />
       </form>
       <h2>{say("actions")}</h2>

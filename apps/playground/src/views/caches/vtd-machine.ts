@@ -6,15 +6,14 @@ import { indexAt } from "../bench/tables.ts";
 import { VtdBench } from "../bench/vtd-bench.ts";
 import { DEVICE, DOMAINS, FIRST_PAGE, LEVELS, type CacheMachine, type Invalidation } from "./machine.ts";
 
-const UNIT = withCapabilities(LEGACY, { hostAddressWidth: 46 });
 /** A page of descriptors of 16 bytes. */
 const PLACES = 256;
 const TYPES = { context: 1, iotlb: 2, device: 3, wait: 5 } as const;
 const GRANULARITY = { global: 1, domain: 2, selective: 3 } as const;
 
 /** A legacy-mode unit with one device that has a device-TLB. */
-export const vtdMachine = (caches: CachePolicy): CacheMachine => {
-  const bench = new VtdBench(UNIT, { caches });
+export const vtdMachine = (caches: CachePolicy, absent: boolean): CacheMachine => {
+  const bench = new VtdBench(withCapabilities(LEGACY, { hostAddressWidth: 46, cap: { CM: absent ? 1 : 0 } }), { caches });
   const deviceTlb = new AddressTranslationCache();
   bench.unit.connect({
     invalidateDeviceTlb: (_requester, invalidation, _timeout, complete) => {
