@@ -121,6 +121,7 @@ export class Iotlb implements TranslationCache {
     words[at + FLAGS] = (pageHigh | (page >>> 31)) === 0 ? flags : flags | FAR;
   }
 
+  /** Keeps a page of another size, or a fault. */
   #fillLarge(space: number, low: number, high: number, page: number, pageHigh: number, flags: number): void {
     const bits = sizeOf(flags);
     if (bits > 31) this.#largeSizes |= 1 << (bits - 32);
@@ -165,7 +166,7 @@ export class Iotlb implements TranslationCache {
   }
 
   #invalidateLarge(space: number, low: number, high: number): void {
-    for (let at = this.lookup(space, low, high); at >= 0; at = this.lookup(space, low, high)) this.words[at + SPACE] = 0;
+    for (let at = this.#lookupLarge(space, low, high); at >= 0; at = this.#lookupLarge(space, low, high)) this.words[at + SPACE] = 0;
   }
 
   #lookupLarge(space: number, low: number, high: number): number {
@@ -189,8 +190,7 @@ export class Iotlb implements TranslationCache {
   #probe(space: number, low: number, high: number): number {
     const words = this.words;
     const stride = this.#stride;
-    // `#setOf`, written out: this is part of every hit.
-    let at = ((low + Math.imul(space, 0x9e37_79b1)) & this.#setMask) * stride;
+    let at = Math.imul(this.#setOf(space, low), stride);
     for (const end = at + stride; at < end; at += ENTRY_WORDS) if (words[at] === low && words[at + SPACE] === space && words[at + TAG_HIGH] === high) return at;
     return -1;
   }

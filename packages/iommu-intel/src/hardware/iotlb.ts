@@ -143,7 +143,7 @@ export class Iotlb implements TranslationCache {
   }
 
   #invalidateLarge(space: number, low: number, high: number): void {
-    for (let at = this.lookup(space, low, high); at >= 0; at = this.lookup(space, low, high)) this.words[at + SPACE] = 0;
+    for (let at = this.#lookupLarge(space, low, high); at >= 0; at = this.#lookupLarge(space, low, high)) this.words[at + SPACE] = 0;
   }
 
   #setOf(space: number, tag: number): number {
