@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { runCaches } from "../src/views/caches/lab.ts";
 import { OPERATIONS, PAGE_OPERATIONS, readCaches, type CacheSettings, type Operation } from "../src/views/caches/settings.ts";
 
-const VENDORS = ["intel", "amd"] as const;
+const VENDORS = ["intel", "intel-scalable", "amd"] as const;
 const doing = (...names: (Operation["do"])[]): readonly Operation[] => readCaches({ done: names.map((name) => ({ do: name, page: 0 })) }).done;
 const settings = (changes: Partial<CacheSettings>): CacheSettings => ({ ...readCaches({}), ...changes });
 
@@ -36,7 +36,7 @@ describe.each(VENDORS)("caches on the bench, %s", (vendor) => {
   });
   test("a moved device uses its old domain until the cached entry goes", () => {
     expect(runCaches(settings({ vendor, done: doing("map", "read", "move", "read") })).stale).toBe(1);
-    expect(runCaches(settings({ vendor, done: doing("map", "read", "move", "invalidate-source", "read") })).stale).toBe(0);
+    expect(runCaches(settings({ vendor, done: doing("map", "read", "move", vendor === "intel-scalable" ? "invalidate-pasid" : "invalidate-source", "read") })).stale).toBe(0);
   });
   test("with caching mode a page mapped later stays refused until it is invalidated, as drivers of guests must", () => {
     const trap = { vendor, policy: "adversarial", absent: true } as const;
@@ -52,6 +52,15 @@ describe.each(VENDORS)("caches on the bench, %s", (vendor) => {
     const operations = fc.array(fc.record({ do: fc.constantFrom(...PAGE_OPERATIONS.filter((name) => name !== "ats"), ...OPERATIONS), page: fc.nat(3) }), { maxLength: 30 });
     fc.assert(fc.property(operations, (done) => { expect(runCaches(readCaches({ vendor, policy: "none", done })).stale).toBe(0); }), { numRuns: 30 });
   });
+});
+
+test("in scalable mode the PASID-cache has the domain; the context-cache's entry has none, and invalidating it leaves the domain as it was", () => {
+  const at = (...names: Operation["do"][]) => runCaches(settings({ vendor: "intel-scalable", done: doing(...names) }));
+  expect(at("map", "read").contents.sources).toEqual([{ requester: 0x100, pasid: -1, domain: undefined }, { requester: 0x100, pasid: 0, domain: 5 }]);
+  const moved = at("map", "read", "move", "invalidate-source", "read");
+  expect([moved.stale, moved.contents.sources.map(({ domain }) => domain)]).toEqual([1, [undefined, 5]]);
+  const after = at("map", "read", "move", "invalidate-pasid", "wait", "read");
+  expect([after.stale, after.queue.head, after.contents.sources.map(({ domain }) => domain)]).toEqual([0, 2, [undefined, 6]]);
 });
 
 test("-0 is 0: an address has no other", () => {

@@ -53,8 +53,8 @@ export const openPage = async ({ context, url }: Served, hash = "", size = { wid
 /** Waits until the view is there. */
 export const shown = async (page: Page): Promise<void> => { await page.waitForSelector("main[data-ready]", { timeout: 20_000 }); };
 
-/** The page's address, once it has followed the state. */
-export const addressOf = async (page: Page): Promise<string> => {
-  await page.waitForTimeout(300);
-  return page.url();
-};
+/** The page's address, brought up to its state as it is when somebody leaves the page. */
+export const addressOf = async (page: Page): Promise<string> => page.evaluate(() => {
+  dispatchEvent(new PageTransitionEvent("pagehide"));
+  return location.href;
+});

@@ -56,7 +56,7 @@ describe.skipIf(!hasBrowser)(`the built playground in Chromium${hasBrowser ? "" 
     expect(await page.locator(".take [role=status]").innerText()).toMatch(/^Too large for an address \(\d\d kB\)/);
     await page.selectOption("select[name=language]", "es");
     await page.waitForFunction(() => /^#kept\.[a-z0-9-]+$/.test(location.hash));
-    const there = page.url();
+    const there = await page.evaluate(() => location.href);
     const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Guardar la página como archivo" }).click()]);
     const file = readFileSync(await download.path(), "utf8");
     expect(importState(file)).toEqual({ ...FIRST, language: "es", view: "code", views: { code: { source } } });
@@ -88,9 +88,11 @@ describe.skipIf(!hasBrowser)(`the built playground in Chromium${hasBrowser ? "" 
       history.replaceState = (...given) => { document.body.dataset.written = String(Number(document.body.dataset.written ?? 0) + 1); replace(...given); };
       for (let i = 0; i < 300; i++) document.querySelector<HTMLElement>(".transport button:nth-of-type(4)")?.click();
     });
-    const there = await addressOf(page);
+    await page.waitForFunction(() => document.body.dataset.written !== undefined);
+    const there = await page.evaluate(() => location.href);
     expect(await page.locator("body").getAttribute("data-written")).toBe("1");
     const at = await page.locator(".transport output").innerText();
+    expect(Number(/\d+/.exec(at)?.[0])).toBeGreaterThan(100);
     await page.goto("about:blank");
     await page.goto(there);
     await shown(page);

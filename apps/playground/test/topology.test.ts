@@ -1,5 +1,6 @@
 import { packTree } from "@iommu-lab/host";
 import { bundledHosts, bundledTree, readBundled } from "@iommu-lab/host/bundled";
+import { formatAddress } from "@iommu-lab/pci-bus";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { BOOT_NVME, TWO_GPUS } from "../src/gallery/example-hosts.ts";
@@ -9,6 +10,7 @@ import { redactPaste } from "../src/host/redact.ts";
 import { HOST_TITLES } from "../src/host/text.ts";
 import { badgeText } from "../src/views/topology/acs-badges.ts";
 import { drawTree } from "../src/views/topology/layout.ts";
+import { peerLine, peerOf } from "../src/views/topology/peer.ts";
 import { readTopology, type TopologySettings } from "../src/views/topology/settings.ts";
 import { buildTopology, compareGroups, flatten, pathOf, type Topology } from "../src/views/topology/topology.ts";
 
@@ -108,6 +110,29 @@ describe("topology", () => {
     const topology = built(I7, { downstream: true, multifunction: true });
     expect(topology.unsafe).toBe(true);
     expect(topology.groups.length).toBeGreaterThan(built(I7).groups.length);
+  });
+  test("a write between two cards of one slot's ports goes past the IOMMU until a port redirects it; the override changes nothing of that", () => {
+    const { snapshot } = openTexts([TWO_GPUS]);
+    const way = (kept: Partial<TopologySettings>): string[] | undefined => {
+      const topology = buildTopology(snapshot, readTopology(kept));
+      const path = peerOf(topology, "0000:01:00.0", "0000:02:00.0");
+      return path && [path.end, ...path.hops.map(({ at, decision }) => `${formatAddress(at)} ${decision}`), ...path.down.map(formatAddress), peerLine(drawTree(topology.roots, topology.groups), path).replaceAll(/[\d.]+/g, "").replaceAll(" ", "")];
+    };
+    const past = ["peer", "0000:01:00.0 sent", "0000:00:01.0 forwarded", "0000:00:01.0 direct", "0000:00:01.1", "0000:02:00.0", "MHVHHVHHVH"];
+    expect(way({})).toEqual(past);
+    expect(way({ downstream: true, multifunction: true })).toEqual(past);
+    expect(way({ edits: [{ kind: "acs", at: "0000:00:01.0", control: 0x1d }] })).toEqual(["root", "0000:01:00.0 sent", "0000:00:01.0 forwarded", "0000:00:01.0 redirected", "MHVHHV"]);
+    expect(way({ edits: [{ kind: "acs", at: "0000:00:01.0", control: 0x20 }] })?.[0]).toBe("unknown");
+  });
+  test("a way is told between any two functions of every bundled host, and drawn", () => {
+    for (const { name } of bundledHosts) {
+      const topology = built(name);
+      const drawing = drawTree(topology.roots, topology.groups);
+      const names = flatten(topology.roots.flatMap(({ nodes }) => nodes)).map((node) => node.name);
+      for (const from of names) for (const to of names) expect(peerLine(drawing, peerOf(topology, from, to) ?? { end: "root", hops: [], down: [] }) !== "", `${from} ${to}`).toBe(from !== to);
+    }
+    expect(peerOf(built(I7), undefined, "0000:00:02.0")).toBeUndefined();
+    expect(peerOf(built(I7), "0000:00:02.0", "")).toBeUndefined();
   });
   test("edits that name nothing are refused, none throws, no function is lost or doubled", () => {
     const names = built("q35-intel-iommu").edited.facts.map(({ address }) => `0000:${(address.requester >> 8).toString(16).padStart(2, "0")}:${((address.requester >> 3) & 31).toString(16).padStart(2, "0")}.${address.requester & 7}`);

@@ -36,6 +36,23 @@ describe.skipIf(!hasBrowser)("views of a host, in Chromium", () => {
     await page.close();
   });
 
+  test("topology: a write to a peer is drawn past the IOMMU; a ticked ACS bit sends it to the unit whose ground it stands on", async () => {
+    const { page, problems } = await openPage(served, "#/topology?lang=en");
+    expect(await page.locator("svg.topology .ground").count()).toBe(18);
+    await page.getByRole("button", { name: "0000:01:00.1" }).click();
+    await page.selectOption("select[name=peer]", "0000:01:00.0");
+    const end = page.locator("section[aria-labelledby=peer] [role=status]");
+    expect([await page.locator("svg.topology .packet.peer").count(), await end.innerText()]).toEqual([1, "✗ The packet reaches 0000:01:00.0 past the IOMMU, which never hears of it."]);
+    await page.locator("input[name=acs][value=RR]").check();
+    expect(await end.innerText()).toBe("The packet is refused at 0000:00:01.0 and reaches nobody.");
+    await page.getByRole("button", { name: "0000:00:01.0" }).click();
+    await page.locator("input[name=acs][value=UF]").check();
+    await page.getByRole("button", { name: "0000:01:00.1" }).click();
+    expect([await page.locator("svg.topology .packet.root").count(), await end.innerText()]).toEqual([1, "The packet goes up to the root complex. Who judges it there: U1."]);
+    expect(problems).toEqual([]);
+    await page.close();
+  });
+
   test("topology: what is pasted is shown as text, whatever it says", async () => {
     const { page, problems, requests } = await openPage(served, "#/topology?lang=en");
     const before = requests.length;

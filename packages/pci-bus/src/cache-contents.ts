@@ -3,7 +3,8 @@ export interface CachedSource {
   readonly requester: number;
   /** -1 without one, and where entries of sources are for all their PASIDs. */
   readonly pasid: number;
-  readonly domain: number;
+  /** Undefined where the entry names none: a context entry of VT-d's scalable mode leads to entries of PASIDs, which do. */
+  readonly domain: number | undefined;
 }
 
 /** A translation in the IOTLB. */

@@ -66,13 +66,13 @@ export const EXAMPLES: readonly Example[] = [
     id: "acs-override",
     title: ["The ACS override lie", "La mentira de pcie_acs_override", "ACS 覆盖的谎言"],
     about: ["pcie_acs_override= splits the groups on paper; the hardware still lets the cards reach each other.", "pcie_acs_override= divide los grupos en el papel; el hardware sigue dejando que las tarjetas se alcancen.", "pcie_acs_override= 只在纸面上拆分了组；硬件仍允许设备互相访问。"],
-    state: { view: "topology", selection: { device: "0000:01:00.0" }, views: { topology: { host: { texts: [TWO_GPUS], files: [] }, downstream: true, multifunction: true } } },
+    state: { view: "topology", selection: { device: "0000:01:00.0" }, views: { topology: { host: { texts: [TWO_GPUS], files: [] }, downstream: true, multifunction: true, peer: "0000:02:00.0" } } },
   },
   {
     id: "boot-nvme",
     title: ["The boot disk is in my card's group", "El disco de arranque está en el grupo de mi tarjeta", "启动盘与我的显卡同组"],
     about: ["A chipset's switch without ACS: the card and the NVMe disk would go to the guest together.", "Un conmutador del chipset sin ACS: la tarjeta y el disco NVMe irían juntos al invitado.", "芯片组的交换机没有 ACS：显卡和 NVMe 磁盘会一起交给客户机。"],
-    state: { view: "topology", selection: { device: "0000:06:00.0" }, views: { topology: { host: { texts: [BOOT_NVME], files: [] } } } },
+    state: { view: "topology", selection: { device: "0000:06:00.0" }, views: { topology: { host: { texts: [BOOT_NVME], files: [] }, peer: "0000:05:00.0" } } },
   },
   {
     id: "plan-a-card",

@@ -3,7 +3,7 @@ import { useEffect, useRef } from "preact/hooks";
 import type { ComponentChild, VNode } from "preact";
 import { EXAMPLES } from "../gallery/gallery.ts";
 import type { CurrentRun, Runs } from "../run/runs.ts";
-import { nextStep } from "../run/steps.ts";
+import { nextStep, stepOf } from "../run/steps.ts";
 import { FIRST, VIEWS, type AppState, type ViewId } from "../state/app-state.ts";
 import { formatAddress } from "../state/address.ts";
 import type { Store } from "../state/store.ts";
@@ -101,7 +101,7 @@ export const Shell = ({ store, runs, first }: { readonly store: Store; readonly 
     } else if (wish.kind === "palette" || wish.kind === "help") open.value = wish.kind;
     else if (run && entry?.run) {
       const count = run.events.length;
-      const at = Math.min(store.state.value.step, count);
+      const at = stepOf(store.state.peek().step, run);
       if (wish.kind === "step") store.change({ step: nextStep(run, at, wish.by, store.state.value.details) });
       else if (wish.kind === "end") store.change({ step: wish.at === "first" ? 0 : count });
       else playing.value = !playing.value;

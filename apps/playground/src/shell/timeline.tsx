@@ -21,22 +21,24 @@ export const Timeline = ({ store, run, playing }: { readonly store: Store; reado
   const subjects = event && eventSubjects(event);
   const { details } = store.state.value;
   const to = (step: number): void => { store.change({ step: Math.min(count, Math.max(0, step)) }); };
+  /** From where the run is now: clicks can be faster than drawings. */
+  const go = (direction: 1 | -1): void => { to(nextStep(run, stepOf(store.state.peek().step, run), direction, details)); };
   useEffect(() => {
     if (!playing.value) return undefined;
     if (at >= count) {
       playing.value = false;
       return undefined;
     }
-    const timer = setTimeout(() => { to(nextStep(run, at, 1, details)); }, BEAT);
+    const timer = setTimeout(() => { go(1); }, BEAT);
     return () => { clearTimeout(timer); };
   });
   return (
     <section class="timeline" aria-label={say("timeline")}>
       <div class="transport">
         <button type="button" onClick={() => { to(0); }} aria-label={say("first")} disabled={at === 0}>⇤</button>
-        <button type="button" onClick={() => { to(nextStep(run, at, -1, details)); }} aria-label={say("back")} disabled={at === 0}>←</button>
+        <button type="button" onClick={() => { go(-1); }} aria-label={say("back")} disabled={at === 0}>←</button>
         <button type="button" onClick={() => { playing.value = !playing.value; }} aria-pressed={playing.value}>{say(playing.value ? "pause" : "play")}</button>
-        <button type="button" onClick={() => { to(nextStep(run, at, 1, details)); }} aria-label={say("forward")} disabled={at === count}>→</button>
+        <button type="button" onClick={() => { go(1); }} aria-label={say("forward")} disabled={at === count}>→</button>
         <button type="button" onClick={() => { to(count); }} aria-label={say("last")} disabled={at === count}>⇥</button>
         <input type="range" min={0} max={count} value={at} aria-label={say("position")} aria-valuetext={say("step", { at, of: count })} onInput={({ currentTarget }) => { to(currentTarget.valueAsNumber); }} />
         <output>{say("step", { at, of: count })}</output>

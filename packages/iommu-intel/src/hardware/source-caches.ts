@@ -129,6 +129,11 @@ export class ScalableContextCache {
     this.#order[at] = slot.requester;
   }
 
+  /** Everything kept. */
+  get entries(): readonly ScalableContext[] {
+    return this.#policy === "none" ? [] : this.#slots.flatMap((bus) => bus ?? []).filter((slot) => slot?.valid === true) as ScalableContext[];
+  }
+
   invalidate(matches: (context: ScalableContext) => boolean): void {
     this.#changes.count++;
     for (const bus of this.#slots) for (const slot of bus ?? []) if (slot?.valid && matches(slot)) slot.valid = false;

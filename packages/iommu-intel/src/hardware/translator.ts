@@ -224,7 +224,8 @@ export class Translator {
         const owner = names.get(space);
         return owner === undefined ? [] : [{ domain: owner.domain, pasid: owner.tag, ...entry }];
       });
-    return { sources: this.sources.bindings.entries.map(({ requester, pasid, domain }) => ({ requester, pasid, domain })), translations: named(this.#cache.entries()), tables: named(this.#structures.entries()) };
+    const contexts = this.sources.contexts.entries.map(({ requester }) => ({ requester, pasid: NO_PASID, domain: undefined }));
+    return { sources: [...contexts, ...this.sources.bindings.entries.map(({ requester, pasid, domain }) => ({ requester, pasid, domain }))], translations: named(this.#cache.entries()), tables: named(this.#structures.entries()) };
   }
 
   #remember(binding: Binding, requester: number, pasid: number): void {

@@ -6,6 +6,7 @@ export type { AcsFacts, FunctionFacts } from "./facts.ts";
 export { factsFromConfig } from "./facts-from-config.ts";
 export { factsOfModel } from "./from-model.ts";
 export { computeIsolationGroups, type IsolationGroup, type IsolationGroups, type UnknownFunction } from "./isolation-groups.ts";
+export { peerPath, type PeerHop, type PeerPath } from "./peer-path.ts";
 export { kernelVersion, type AcsDeviceMatch, type AcsOverride, type AcsParameter, type GroupingPolicy } from "./policy.ts";
 export { idKey } from "./quirk-table.ts";
 export { withoutCause } from "./what-if.ts";

@@ -52,27 +52,37 @@ const egressBit = ({ fn, places }: Attachment, index: number): boolean => {
 /** An SR-IOV device outside the root complex; single functions count, for their virtual functions are their peers. */
 const isVirtualizedDevice = ({ bus }: Attachment): boolean => bus.kind === "link" && bus.functions().some(({ places }) => places.sriov !== 0);
 
-/** Why the function or port has no way to its peers whatever software sets; undefined when it has one. */
-const withoutPeerTraffic = (ingress: Attachment): PeerVerdict | undefined => {
-  const { fn, places } = ingress;
-  // A switch forwards between its downstream ports by nature; its ports must have all the controls.
-  if (fn.bridgeKind === "downstream-port") return undefined;
-  if (places.acs === 0) return isVirtualizedDevice(ingress) ? SRIOV_WITHOUT_ACS : undefined;
-  return (fn.config.read(places.acs + 4, 2) & PEER_CONTROLS) === 0 ? NO_PEER_CONTROL : undefined;
-};
+/** What is known of the function or port where a peer-to-peer request enters. */
+export interface PeerIngress {
+  /** A switch's downstream port: it forwards between its ports by nature and must have all the controls. */
+  readonly switchPort: boolean;
+  /** A function of an SR-IOV device outside the root complex. */
+  readonly virtualized: boolean;
+  /** ACS Capability and ACS Control registers, 16 bits each; undefined without the capability. */
+  readonly acs: { readonly capability: number; readonly control: number } | undefined;
+}
 
 /**
- * Decides on a peer-to-peer request where it enters (`ingress`: a downstream port, root port, or function of a
- * multifunction device). PCIe §6.12.3 "ACS Peer-to-Peer Control Interactions".
+ * Decides on a peer-to-peer request where it enters: a downstream port, root port, or function of a multifunction device.
+ * "vector" where the egress control vector's bit for the peer decides. PCIe §6.12.3 "ACS Peer-to-Peer Control Interactions".
  * Model: functions of a multifunction device without ACS reach each other, which the specification leaves to the device and operating systems assume.
  */
+export const judgePeer = ({ switchPort, virtualized, acs }: PeerIngress, translated: boolean): PeerVerdict | "vector" => {
+  if (!acs) return virtualized ? SRIOV_WITHOUT_ACS : DIRECT;
+  if (!switchPort && (acs.capability & PEER_CONTROLS) === 0) return NO_PEER_CONTROL;
+  if (acs.control & Acs.DirectTranslated && translated) return TRANSLATED;
+  if (acs.control & Acs.EgressControl) return "vector";
+  return acs.control & Acs.RequestRedirect ? REDIRECT : DIRECT;
+};
+
+/** The same of a running machine, where the vector can be read. */
 export const peerVerdict = (ingress: Attachment, peer: Attachment, addressType: AddressType): PeerVerdict => {
-  const none = withoutPeerTraffic(ingress);
-  if (none) return none;
+  const { fn, places } = ingress;
+  const switchPort = fn.bridgeKind === "downstream-port";
   const control = acsControl(ingress);
-  if (control & Acs.DirectTranslated && addressType === AddressType.Translated) return TRANSLATED;
-  const redirect = (control & Acs.RequestRedirect) !== 0;
-  if (!(control & Acs.EgressControl)) return redirect ? REDIRECT : DIRECT;
+  const acs = places.acs === 0 ? undefined : { capability: fn.config.read(places.acs + 4, 2), control };
+  const verdict = judgePeer({ switchPort, virtualized: !switchPort && acs === undefined && isVirtualizedDevice(ingress), acs }, addressType === AddressType.Translated);
+  if (verdict !== "vector") return verdict;
   if (!egressBit(ingress, egressIndex(peer))) return EGRESS_DIRECT;
-  return redirect ? EGRESS_REDIRECT : EGRESS_BLOCK;
+  return control & Acs.RequestRedirect ? EGRESS_REDIRECT : EGRESS_BLOCK;
 };

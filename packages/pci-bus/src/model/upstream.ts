@@ -5,6 +5,7 @@ import { Acs, acsControl, peerVerdict } from "./acs.ts";
 import { Command, forwardsDown } from "./bridge-windows.ts";
 import { claimBy } from "./claim.ts";
 import { comparable, type MemoryRequest } from "./memory-request.ts";
+import { RoutingRule } from "./routing-rules.ts";
 import { recordError, setSecondaryStatus, StatusBit, UncorrectableError } from "./status-bits.ts";
 import type { Attachment, Claim, HostBridge } from "./fabric.ts";
 
@@ -81,12 +82,12 @@ const checkIngress = (port: Attachment, request: MemoryRequest): Route | undefin
  */
 const turnsBack = (bridge: Attachment, redirected: boolean): Route | undefined => {
   if (isDownstreamPort(bridge)) {
-    if (!(acsControl(bridge) & Acs.UpstreamForwarding)) return unsupported(bridge, "PCIe §6.12.1.1: the address is below the port it came from, and Upstream Forwarding is off");
-    bridge.hop("redirected", "PCIe §6.12.1.1: Upstream Forwarding passes a request on that targets the port it came from");
+    if (!(acsControl(bridge) & Acs.UpstreamForwarding)) return unsupported(bridge, RoutingRule.NoUpstreamForwarding);
+    bridge.hop("redirected", RoutingRule.UpstreamForwarding);
     return undefined;
   }
   if (bridge.fn.bridgeKind === "upstream-port" && redirected) return undefined;
-  return unsupported(bridge, "PCI-to-PCI Bridge Architecture §4.1: an address of the bridge's own windows does not go upstream");
+  return unsupported(bridge, RoutingRule.OwnWindow);
 };
 
 /** Conventional PCI has no requester IDs: the bridge lends its own. PCI Express to PCI/PCI-X Bridge §2.3. */
@@ -104,13 +105,13 @@ const passBridge = (bridge: Attachment, request: MemoryRequest, redirected: bool
   const turned = forwardsDown(config, "memory", comparable(request)) ? turnsBack(bridge, redirected) : undefined;
   if (turned) return turned;
   takeOwnership(bridge, request);
-  bridge.hop("forwarded", "PCIe §2.2.4.1: routed by address, upstream");
+  bridge.hop("forwarded", RoutingRule.Upstream);
   return undefined;
 };
 
 const meetPeer = (node: Attachment, claim: Claim, request: MemoryRequest): Route | "redirected" => {
   if (node.bus.kind === "conventional") {
-    node.hop("direct", "PCI §3.2: on a shared bus every function sees every address; the one that decodes it answers");
+    node.hop("direct", RoutingRule.SharedBus);
     return { kind: "peer", claim, ingress: node };
   }
   const { decision, rule } = peerVerdict(node, neighbourOf(claim, node), request.addressType);
@@ -129,7 +130,7 @@ export const routeUpstream = (origin: Attachment, request: MemoryRequest): Route
     origin.hop("blocked", "PCIe §7.5.1.1.3: Bus Master Enable is off, so the function may send no memory requests");
     return UNSUPPORTED;
   }
-  origin.hop("sent", "PCIe §2.2.7: memory request");
+  origin.hop("sent", RoutingRule.Sent);
   const address = comparable(request);
   // Once sent upstream away from its target, a request passes every upstream port above, whose windows hold that target too.
   let redirected = false;

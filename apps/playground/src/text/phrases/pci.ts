@@ -23,6 +23,7 @@ export const PCI: Phrases = {
   "every wanted ACS bit that the function has is enabled": ["están activos todos los bits de ACS requeridos que tiene la función", "该功能具备的所需 ACS 位均已启用"],
   "ACS bits are not enabled": ["hay bits de ACS sin activar", "有 ACS 位未启用"],
   "ACS cannot be seen": ["no se puede ver ACS", "看不到 ACS"],
+  "P2P Egress Control is on, and its vector cannot be seen": ["P2P Egress Control está activo y no se puede ver su vector", "P2P Egress Control 已启用，但看不到其向量"],
   "whether the chipset's root complex registers (RCBA) are enabled cannot be seen": ["no se puede ver si los registros del root complex del chipset (RCBA) están activos", "看不出芯片组的根复合体寄存器（RCBA）是否启用"],
   "Intel PCH root port: the kernel's ACS quirk works": ["puerto raíz Intel PCH: el quirk de ACS del kernel funciona", "Intel PCH 根端口：内核的 ACS quirk 有效"],
   "Intel PCH root port whose ACS quirk failed": ["puerto raíz Intel PCH cuyo quirk de ACS falló", "ACS quirk 失败的 Intel PCH 根端口"],

@@ -8,7 +8,7 @@ import { DEVICE, DOMAINS, FIRST_PAGE, LEVELS, type CacheMachine, type Invalidati
 
 /** With S=1: every page there is. */
 const ALL_PAGES = 0x7_ffff_ffff_ffff;
-const NAMES: Readonly<Record<Invalidation["what"], string>> = { page: "INVALIDATE_IOMMU_PAGES, page", device: "INVALIDATE_IOTLB_PAGES", domain: "INVALIDATE_IOMMU_PAGES, domain", global: "INVALIDATE_IOMMU_ALL", source: "INVALIDATE_DEVTAB_ENTRY", wait: "COMPLETION_WAIT" };
+const NAMES: Readonly<Record<Invalidation["what"], string>> = { page: "INVALIDATE_IOMMU_PAGES, page", device: "INVALIDATE_IOTLB_PAGES", domain: "INVALIDATE_IOMMU_PAGES, domain", global: "INVALIDATE_IOMMU_ALL", source: "INVALIDATE_DEVTAB_ENTRY", pasid: "INVALIDATE_DEVTAB_ENTRY", wait: "COMPLETION_WAIT" };
 
 /** An AMD IOMMU with one device that has a device-TLB. */
 export const amdMachine = (caches: CachePolicy, absent: boolean): CacheMachine => {
@@ -39,12 +39,14 @@ export const amdMachine = (caches: CachePolicy, absent: boolean): CacheMachine =
       case "device": return INVALIDATE_IOTLB_PAGES.encode({ OpCode: 4, DeviceID: DEVICE, QueueID: DEVICE, MaxPend: 1, Address: FIRST_PAGE + invalidation.page });
       case "domain": return INVALIDATE_IOMMU_PAGES.encode({ OpCode: 3, DomainID: DOMAINS[0], PDE: 1, S: 1, Address: ALL_PAGES });
       case "global": return INVALIDATE_IOMMU_ALL.encode({ OpCode: 8 });
-      case "source": return INVALIDATE_DEVTAB_ENTRY.encode({ OpCode: 2, DeviceID: DEVICE });
+      case "source":
+      case "pasid": return INVALIDATE_DEVTAB_ENTRY.encode({ OpCode: 2, DeviceID: DEVICE });
       case "wait": return COMPLETION_WAIT.encode({ OpCode: 1, s: 1, StoreLow: status * 512, DataLow: ++waits });
     }
   };
   return {
     size: RING_ENTRIES,
+    hasPasidCache: false,
     deviceTlb,
     firstPage: FIRST_PAGE,
     domain,

@@ -23,6 +23,7 @@ export interface CacheLab {
   /** Frame of each page by the tables in memory now. */
   readonly memory: readonly (number | undefined)[];
   readonly contents: ReturnType<CacheMachine["contents"]>;
+  readonly hasPasidCache: boolean;
   readonly deviceTlb: CacheMachine["deviceTlb"]["entries"];
   readonly queue: { readonly size: number; readonly head: number; readonly tail: number; readonly written: number; readonly status: number; readonly entries: readonly Queued[] };
   readonly domain: number;
@@ -40,7 +41,7 @@ const FIRST_FRAME = 0x14_0000;
 
 /** Does everything from the beginning: the same settings give the same machine. */
 export const runCaches = ({ vendor, policy, discipline, hold, absent, done }: CacheSettings): CacheLab => {
-  const machine = vendor === "intel" ? vtdMachine(policy, absent) : amdMachine(policy, absent);
+  const machine = vendor === "amd" ? amdMachine(policy, absent) : vtdMachine(policy, absent, vendor === "intel-scalable");
   const memory: (number | undefined)[] = Array.from({ length: PAGES }, () => undefined);
   const outcomes: Outcome[] = [];
   const entries: Queued[] = [];
@@ -116,6 +117,7 @@ export const runCaches = ({ vendor, policy, discipline, hold, absent, done }: Ca
         put({ what: operation.do === "invalidate-domain" ? "domain" : "global" });
         return;
       case "invalidate-source": put({ what: "source" }); return;
+      case "invalidate-pasid": put({ what: "pasid" }); return;
       case "wait": put({ what: "wait" }); return;
       case "flush": {
         const late = [...flushed].map((page): Invalidation => ({ what: "device", page }));
@@ -130,6 +132,7 @@ export const runCaches = ({ vendor, policy, discipline, hold, absent, done }: Ca
     outcomes,
     memory: memory.map((_, page) => truth(page)),
     contents: machine.contents(),
+    hasPasidCache: machine.hasPasidCache,
     deviceTlb: machine.deviceTlb.entries,
     queue: { size: machine.size, head, tail, written: entries.length % machine.size, status: machine.status(), entries },
     domain: machine.domain(),

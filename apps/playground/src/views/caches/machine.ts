@@ -1,8 +1,8 @@
 import type { CacheContents, ExplanationSink, Translation, TranslationRequest } from "@iommu-lab/pci-bus";
 import type { AddressTranslationCache } from "@iommu-lab/pci-bus/model";
 
-/** What one invalidation is about. */
-export type Invalidation = { readonly what: "page" | "device"; readonly page: number } | { readonly what: "domain" | "global" | "source" | "wait" };
+/** What one invalidation is about; where entries of PASIDs have no cache of their own, "pasid" is "source". */
+export type Invalidation = { readonly what: "page" | "device"; readonly page: number } | { readonly what: "domain" | "global" | "source" | "pasid" | "wait" };
 
 /** A descriptor or command as it stands in the ring. */
 export interface Queued {
@@ -16,6 +16,8 @@ export interface Queued {
 export interface CacheMachine {
   /** Places of the ring. */
   readonly size: number;
+  /** Entries of PASIDs have a cache of their own. */
+  readonly hasPasidCache: boolean;
   /** The device's own cache of translations. */
   readonly deviceTlb: AddressTranslationCache;
   /** First page of the addresses that are mapped. */

@@ -5,7 +5,7 @@ export const PAGES = 4;
 /** What can be done to a page. */
 export const PAGE_OPERATIONS = ["map", "unmap", "read", "write", "ats", "invalidate-page", "invalidate-device"] as const;
 /** What can be done to everything. */
-export const OPERATIONS = ["move", "invalidate-domain", "invalidate-global", "invalidate-source", "wait", "bell", "flush"] as const;
+export const OPERATIONS = ["move", "invalidate-domain", "invalidate-global", "invalidate-source", "invalidate-pasid", "wait", "bell", "flush"] as const;
 type PageOperation = (typeof PAGE_OPERATIONS)[number];
 
 /** One thing that was done; those to a page name it. */
@@ -13,7 +13,8 @@ export type Operation = { readonly do: PageOperation; readonly page: number } | 
 
 /** What the view keeps. */
 export interface CacheSettings {
-  readonly vendor: "intel" | "amd";
+  /** Intel's in legacy or scalable mode: the latter has a PASID-cache. */
+  readonly vendor: "intel" | "intel-scalable" | "amd";
   readonly policy: "none" | "realistic" | "adversarial";
   /** What software does after an unmap: nothing, invalidate and wait at once, or later for many. */
   readonly discipline: "hand" | "strict" | "lazy";
@@ -43,7 +44,7 @@ const readOperation = (value: unknown): Operation[] => {
 export const readCaches = (kept: unknown): CacheSettings => {
   const { vendor, policy, discipline, hold, absent, page, done } = record(kept);
   return {
-    vendor: oneOf(vendor, ["intel", "amd"]),
+    vendor: oneOf(vendor, ["intel", "intel-scalable", "amd"]),
     policy: oneOf(policy, ["realistic", "adversarial", "none"]),
     discipline: oneOf(discipline, ["hand", "strict", "lazy"]),
     hold: hold === true,

@@ -26,18 +26,18 @@ const Body = ({ settings, keep, language, state, store }: ViewProps<CacheSetting
       <h1>{say("title")}</h1>
       <p>{say("about")}</p>
       <form class="row" onSubmit={(event) => { event.preventDefault(); }}>
-        <Choice label={say("vendor")} name="vendor" value={settings.vendor} options={[["intel", "Intel VT-d"], ["amd", "AMD-Vi"]]} onChange={(vendor) => { keep({ vendor }); }} />
+        <Choice label={say("vendor")} name="vendor" value={settings.vendor} options={[["intel", "Intel VT-d"], ["intel-scalable", say("scalable")], ["amd", "AMD-Vi"]]} onChange={(vendor) => { keep({ vendor }); }} />
         <Choice label={say("policy")} name="policy" value={settings.policy} options={[["none", say("none")], ["realistic", say("realistic")], ["adversarial", say("adversarial")]]} onChange={(policy) => { keep({ policy }); }} />
         <Choice label={say("discipline")} name="discipline" value={settings.discipline} options={[["hand", say("hand")], ["strict", say("strict")], ["lazy", say("lazy")]]} onChange={(discipline) => { keep({ discipline }); }} />
         <Choice label={say("page")} name="page" value={String(page)} options={Array.from({ length: PAGES }, (_, i) => [String(i), `${i} (${hex((lab.firstPage + i) * 4096)})`])} onChange={(chosen) => { keep({ page: Number(chosen) }); }} />
-        <Tick label={say("absent", { bit: settings.vendor === "intel" ? "CM" : "NpCache" })} name="absent" on={settings.absent} onChange={(absent) => { keep({ absent }); }} />
+        <Tick label={say("absent", { bit: settings.vendor === "amd" ? "NpCache" : "CM" })} name="absent" on={settings.absent} onChange={(absent) => { keep({ absent }); }} />
         <Tick label={say("hold")} name="hold" on={settings.hold} onChange={(hold) => { keep({ hold }); }} />
       </form>
       <h2>{say("actions")}</h2>
       <div class="groups">
         <fieldset><legend>{say("software")}</legend>{button({ do: "map", page })}{button({ do: "unmap", page })}{button({ do: "move" })}</fieldset>
         <fieldset><legend>{say("device")}</legend>{button({ do: "read", page })}{button({ do: "write", page })}{button({ do: "ats", page })}</fieldset>
-        <fieldset><legend>{say("queueActions")}</legend>{button({ do: "invalidate-page", page })}{button({ do: "invalidate-domain" })}{button({ do: "invalidate-global" })}{button({ do: "invalidate-source" })}{button({ do: "invalidate-device", page })}{button({ do: "wait" })}{settings.hold && button({ do: "bell" })}{settings.discipline === "lazy" && button({ do: "flush" })}</fieldset>
+        <fieldset><legend>{say("queueActions")}</legend>{button({ do: "invalidate-page", page })}{button({ do: "invalidate-domain" })}{button({ do: "invalidate-global" })}{button({ do: "invalidate-source" })}{lab.hasPasidCache && button({ do: "invalidate-pasid" })}{button({ do: "invalidate-device", page })}{button({ do: "wait" })}{settings.hold && button({ do: "bell" })}{settings.discipline === "lazy" && button({ do: "flush" })}</fieldset>
       </div>
       <div class="row">
         <button type="button" disabled={done.length === 0} onClick={() => { keep({ done: done.slice(0, -1) }); }}>{say("undo")}</button>

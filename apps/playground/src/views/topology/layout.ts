@@ -1,7 +1,7 @@
 import type { RootBus, ShownGroup, TopologyNode } from "./topology.ts";
 
 export const BOX = { width: 196, height: 58 } as const;
-const GAP = { x: 40, y: 16 } as const;
+export const GAP = { x: 40, y: 24 } as const;
 const MARGIN = 16;
 const HEAD = 30;
 

@@ -21,6 +21,8 @@ export interface TopologySettings {
   readonly downstream: boolean;
   readonly multifunction: boolean;
   readonly kernel: (typeof KERNELS)[number];
+  /** The function that the selected one writes to; "" for none. */
+  readonly peer: string;
 }
 
 const MOST_EDITS = 32;
@@ -35,6 +37,6 @@ const readEdit = (value: unknown): Edit | undefined => {
 };
 
 export const readTopology = (kept: unknown): TopologySettings => {
-  const { host, edits, downstream, multifunction, kernel } = record(kept);
-  return { host: readHostChoice(host), edits: (Array.isArray(edits) ? edits : []).slice(0, MOST_EDITS).flatMap((each) => readEdit(each) ?? []), downstream: downstream === true, multifunction: multifunction === true, kernel: oneOf(kernel, KERNELS) };
+  const { host, edits, downstream, multifunction, kernel, peer } = record(kept);
+  return { host: readHostChoice(host), edits: (Array.isArray(edits) ? edits : []).slice(0, MOST_EDITS).flatMap((each) => readEdit(each) ?? []), downstream: downstream === true, multifunction: multifunction === true, kernel: oneOf(kernel, KERNELS), peer: address(peer) ?? "" };
 };

@@ -45,6 +45,8 @@ export interface Topology {
   readonly unknown: ReadonlyMap<string, string>;
   readonly unsafe: boolean;
   readonly edited: EditedFacts;
+  /** The rules that the groups were made by. */
+  readonly policy: GroupingPolicy;
   /** Without any change there is no what-if. */
   readonly changes: readonly GroupChange[] | undefined;
   /** Where the kernel's own groups differ from the computed ones; undefined when the source shows none. */
@@ -151,6 +153,7 @@ export const buildTopology = (snapshot: HostSnapshot, settings: TopologySettings
     unknown: new Map(after.unknown.map(({ address, text }) => [key(address), text])),
     unsafe: after.unsafe,
     edited,
+    policy: asked,
     changes: isChanged ? compareGroups(plain(before, new Map()), plain(after, edited.was)) : undefined,
     differences: snapshot.groups ? reportGroups(snapshot, "compare").differences : undefined,
     firmware: readFirmware(snapshot),
