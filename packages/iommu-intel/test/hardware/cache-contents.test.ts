@@ -31,16 +31,20 @@ describe("what is in the caches, for people", () => {
     rig.translate(PAGE);
     expect(rig.unit.cacheContents.translations).toMatchObject([{ page: PAGE, hostPage: 2 ** 33 + 5 }]);
   });
-  test("translations of a PASID have it as their tag", () => {
+  test("in scalable mode the context entry names no domain; translations of a PASID have it as their tag", () => {
     const rig = scalableRig({ caches: "adversarial", pasid: { PGTT: 1 }, pasidValue: 3 });
     rig.mapFirst(rig.first, PAGE, HOST);
     rig.translate(PAGE, { pasid: 3 });
-    expect(rig.unit.cacheContents).toMatchObject({ sources: [{ requester: BDF, pasid: 3, domain: DID }], translations: [{ domain: DID, pasid: 3, page: PAGE, hostPage: HOST }] });
+    expect(rig.unit.cacheContents).toMatchObject({ sources: [{ requester: BDF, pasid: -1, domain: undefined }, { requester: BDF, pasid: 3, domain: DID }], translations: [{ domain: DID, pasid: 3, page: PAGE, hostPage: HOST }] });
   });
   test("without caches there is nothing", () => {
     const rig = legacyRig({ caches: "none" });
     rig.mapSecond(rig.table, PAGE, HOST);
     rig.translate(PAGE);
     expect(rig.unit.cacheContents).toEqual({ sources: [], translations: [], tables: [] });
+    const scalable = scalableRig({ caches: "none" });
+    scalable.mapSecond(scalable.second, PAGE, HOST);
+    scalable.translate(PAGE);
+    expect(scalable.unit.cacheContents).toEqual({ sources: [], translations: [], tables: [] });
   });
 });
