@@ -172,8 +172,10 @@ describe.skipIf(!hasBrowser)(`the built playground in Chromium${hasBrowser ? "" 
     await expect.poll(async () => [await seen("#view"), await seen(".panel")]).toEqual([true, false]);
     await page.getByRole("button", { name: "Selection and event" }).click();
     await page.locator("nav a", { hasText: "Address map" }).click();
+    await page.waitForSelector("main[data-view=addresses][data-ready]");
     await expect.poll(async () => seen("#view")).toBe(true);
     await page.goBack();
+    await page.waitForSelector("main[data-view=topology][data-ready]");
     const below = page.locator(".tree details details").first();
     expect(await below.locator("ul").first().isVisible()).toBe(true);
     await below.locator("summary").first().click();
