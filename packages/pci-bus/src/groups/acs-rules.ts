@@ -78,7 +78,8 @@ const judgeSpt = (f: FunctionFacts): AcsVerdict | undefined => {
   return missing === 0 ? yes("Intel Sunrise Point root port: 32-bit ACS registers, all wanted bits enabled") : no("ACS bits of the 32-bit control register are not enabled", "ACS Control (32-bit)", f.acs.offset + 8, wide.control, acsBitNames(missing), "intel-spt-pch");
 };
 
-const isPort = (f: FunctionFacts): boolean => f.portType === PcieType.RootPort || f.portType === PcieType.DownstreamPort;
+/** A root port, or a downstream port of a switch. */
+export const isPort = (f: FunctionFacts): boolean => f.portType === PcieType.RootPort || f.portType === PcieType.DownstreamPort;
 const portUnknown = (f: FunctionFacts): boolean => f.portType === "unknown";
 
 /** A device-specific answer, or undefined: "not me", the next row is asked. */

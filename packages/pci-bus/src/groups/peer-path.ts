@@ -2,7 +2,7 @@ import { Acs, judgePeer, type PeerVerdict } from "../model/acs.ts";
 import { RoutingRule } from "../model/routing-rules.ts";
 import { PcieType } from "../pcie-type.ts";
 import { busOf, compareAddresses, devfnOf, type FunctionAddress } from "../requester-id.ts";
-import { isIntelSptRootPort, judgeAcs } from "./acs-rules.ts";
+import { isIntelSptRootPort, isPort, judgeAcs } from "./acs-rules.ts";
 import type { FunctionFacts } from "./facts.ts";
 import type { GroupingPolicy } from "./policy.ts";
 
@@ -27,9 +27,9 @@ export interface PeerPath {
 type Judgement = PeerVerdict | { readonly decision: "unknown"; readonly rule: string };
 
 const UNSEEN: Judgement = { decision: "unknown", rule: "ACS cannot be seen" };
+const UNKNOWN_BRIDGE: Judgement = { decision: "unknown", rule: "the PCI Express capability cannot be seen" };
 const VECTOR: Judgement = { decision: "unknown", rule: "P2P Egress Control is on, and its vector cannot be seen" };
 
-const isPort = ({ portType }: FunctionFacts): boolean => portType === PcieType.RootPort || portType === PcieType.DownstreamPort;
 const same = (a: FunctionAddress, b: FunctionAddress): boolean => compareAddresses(a, b) === 0;
 
 const registersOf = ({ acs, vendor, device, family, portType }: FunctionFacts): { readonly capability: number; readonly control: number } | "none" | "unknown" => {
@@ -57,8 +57,10 @@ const areNeighbours = (a: FunctionFacts, b: FunctionFacts): boolean => {
   return busOf(a.address.requester) === busOf(b.address.requester) && devfnOf(a.address.requester) >> 3 === devfnOf(b.address.requester) >> 3;
 };
 
+/** What the function does with a request for its neighbour; `above` is the bridge of their bus. */
 const judge = (node: FunctionFacts, above: FunctionFacts | undefined, facts: readonly FunctionFacts[], policy: GroupingPolicy): Judgement => {
   if (above && (above.portType === "none" || above.portType === PcieType.PcieToPciBridge)) return { decision: "direct", rule: RoutingRule.SharedBus };
+  if (above?.portType === "unknown") return UNKNOWN_BRIDGE;
   const registers = registersOf(node);
   if (registers === "unknown" || node.portType === "unknown") return UNSEEN;
   const switchPort = node.portType === PcieType.DownstreamPort;
@@ -80,6 +82,7 @@ const turnBack = (bridge: FunctionFacts, redirected: boolean): Omit<PeerHop, "at
     if (registers === "unknown") return UNSEEN;
     return registers !== "none" && registers.control & Acs.UpstreamForwarding ? { decision: "redirected", rule: RoutingRule.UpstreamForwarding } : { decision: "blocked", rule: RoutingRule.NoUpstreamForwarding };
   }
+  if (bridge.portType === "unknown") return UNKNOWN_BRIDGE;
   return bridge.portType === PcieType.UpstreamPort && redirected ? undefined : { decision: "blocked", rule: RoutingRule.OwnWindow };
 };
 
@@ -113,5 +116,7 @@ export const peerPath = (facts: readonly FunctionFacts[], from: FunctionAddress,
     if (turned?.decision === "blocked" || turned?.decision === "unknown") return { end: turned.decision, hops, down: [] };
     hops.push({ at: above.address, decision: "forwarded", rule: RoutingRule.Upstream });
   }
-  return { end: "root", hops, down: [] };
+  // A bridge that is named but not there may be one that both are below.
+  const known = [...nodes.slice(-1), ...ways.slice(-1)].every(({ parent }) => parent === undefined);
+  return { end: known ? "root" : "unknown", hops, down: [] };
 };

@@ -36,6 +36,13 @@ describe("the way of a write between two cards, by what is known of the port (PC
     const two = (control: number): string | undefined => peerPath([port(8, { acs: acs(0x1f, control) }), { ...card(0x100, 8), multifunction: true, acs: acs(0x0c, 0x0c) }, { ...card(0x101, 8), multifunction: true }], at(0x100), at(0x101), { ivrs: false })?.end;
     expect([two(0x1d), two(0x0d)]).toEqual(["root", "blocked"]);
   });
+  test("a bridge that is named but not there, or of no known kind, leaves the way unknown", () => {
+    const all = [port(8, { acs: acs(0x1f, 0x1d) }), port(9), card(0x100, 8), card(0x200, 9)];
+    const way = (facts: readonly FunctionFacts[]): string | undefined => peerPath(facts, at(0x100), at(0x200), { ivrs: false })?.end;
+    expect([way(all), way(all.slice(1)), way(all.filter(({ address }) => address.requester !== 9))]).toEqual(["root", "unknown", "unknown"]);
+    const two = (portType: FunctionFacts["portType"]): string | undefined => peerPath([port(8, { portType }), { ...card(0x100, 8), multifunction: true, acs: acs(0x0c, 0x0c) }, card(0x101, 8)], at(0x100), at(0x101), { ivrs: false })?.end;
+    expect([two(PcieType.RootPort), two("unknown"), two("none")]).toEqual(["blocked", "unknown", "peer"]);
+  });
   test("whatever the facts are, the way ends", () => {
     const someAddress = fc.record({ domain: fc.nat(1), requester: fc.constantFrom(0, 8, 9, 0x100, 0x101, 0x200) });
     const facts = fc.array(fc.record({ address: someAddress, parent: fc.option(someAddress, { nil: undefined }), vendor: fc.constant(0x1af4), device: fc.constant(1), multifunction: fc.boolean(), bridge: fc.boolean(), portType: fc.constantFrom<FunctionFacts["portType"]>("none", "unknown", 0, 4, 5, 6, 7, 8, 9), acs: fc.constantFrom<FunctionFacts["acs"]>("none", "unknown", acs(0x7f, 0x1d), acs(0x7f, 0)), translated: fc.boolean() }), { maxLength: 8 });
